@@ -1,0 +1,136 @@
+"""What a reader may choose: frozen dataclasses whose fields carry their own help and bounds.
+
+The command line's flags and the JSON of a checkpoint both come from these fields, so an option is
+written once. `InputError` is what numpylm raises for a mistake of its user, here and everywhere.
+"""
+
+import dataclasses
+import math
+import numbers
+import operator
+import typing
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+class InputError(ValueError):
+    """A mistake in what numpylm was given. The message names it and says what to do."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    below: float | None = None,
+    choices: Iterable[str] = (),
+    flag: bool = True,
+) -> Any:
+    """A dataclass field that knows its help and its bounds (`above`, `below` are exclusive).
+
+    flag=False keeps it off the command line: its value follows from something else.
+    """
+    bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "help": help,
+            "bounds": {words: bound for words, bound in bounds.items() if bound is not None},
+            "choices": tuple(choices),
+            "flag": flag,
+        },
+    )
+
+
+HOLDS = {
+    "at least": operator.ge,
+    "above": operator.gt,
+    "at most": operator.le,
+    "below": operator.lt,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Base of every config: types and bounds are checked when one is made."""
+
+    def __post_init__(self) -> None:
+        types = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            given = getattr(self, field.name)
+            value = _as_type(field.name, given, types[field.name])
+            object.__setattr__(self, field.name, value)
+            for words, bound in field.metadata["bounds"].items():
+                if not HOLDS[words](value, bound):
+                    raise InputError(f"{field.name} must be {words} {bound}, not {value}")
+            choices = field.metadata["choices"]
+            if choices and value not in choices:
+                raise InputError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> typing.Self:
+        """The config that these names and values describe; a name it does not know is an error."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise InputError(
+                    f"{cls.__name__} has no option {name!r}; it has {', '.join(known)}"
+                )
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values by name, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+def _as_type(name: str, value: Any, kind: type) -> Any:
+    """`value` as `kind` where nothing is lost (2 may stand for 2.0); otherwise an error."""
+    try:
+        if kind is bool or isinstance(value, bool):
+            fits = kind is bool and isinstance(value, bool)
+        elif kind is int:
+            value, fits = operator.index(value), True
+        elif kind is float:
+            fits = isinstance(value, numbers.Real) and math.isfinite(value)
+            value = float(value) if fits else value
+        else:
+            fits = isinstance(value, kind)
+    except (TypeError, OverflowError):
+        fits = False
+    if not fits:
+        wanted = "a finite number" if kind is float else f"of type {kind.__name__}"
+        raise InputError(f"{name} must be {wanted}, not {value!r}")
+    return value
+
+
+def add_flags(parser: ArgumentParser, defaults: Config) -> None:
+    """One flag for each option of `defaults`. A flag not given leaves no trace in the result."""
+    title = (type(defaults).__doc__ or "").split("\n")[0]
+    group = parser.add_argument_group(title)
+    types = typing.get_type_hints(type(defaults))
+    for field in dataclasses.fields(defaults):
+        if not field.metadata["flag"]:
+            continue
+        settings: dict[str, Any] = {"default": SUPPRESS}
+        if types[field.name] is bool:
+            settings["action"] = BooleanOptionalAction
+        elif field.metadata["choices"]:
+            settings["choices"] = field.metadata["choices"]
+        else:
+            settings["type"] = types[field.name]
+            settings["metavar"] = types[field.name].__name__.upper()
+        default = getattr(defaults, field.name)
+        shown = "none" if default == "" else default
+        help = f"{field.metadata['help']} (default: {shown})".replace("%", "%%")
+        group.add_argument(f"--{field.name.replace('_', '-')}", help=help, **settings)
+
+
+ConfigT = typing.TypeVar("ConfigT", bound=Config)
+
+
+def from_flags(defaults: ConfigT, flags: Mapping[str, Any]) -> ConfigT:
+    """`defaults`, changed where a parsed flag says so; flags of other configs are passed over."""
+    return dataclasses.replace(defaults, **{k: v for k, v in flags.items() if hasattr(defaults, k)})
