@@ -1,0 +1,256 @@
+"""Where text comes from: toy languages of known entropy (languages.py), and real text.
+
+Every corpus has a part to train on and a held-out part to judge by. They are parted before
+anything else happens to the text, so no window and no vocabulary sees both.
+"""
+
+import hashlib
+import json
+import os
+import urllib.request
+from dataclasses import dataclass
+from functools import cached_property
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+
+from .config import Config, InputError, option
+from .languages import LANGUAGES
+from .tokenizers import TOKENIZERS, CharTokenizer, Tokenizer, WordTokenizer
+
+TEXTS = ("python-docs", "tinyshakespeare")
+SHAKESPEARE_URL = (
+    "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+)
+SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+
+
+def corpus_names() -> tuple[str, ...]:
+    """Every corpus that has a name: the toy languages, then the texts."""
+    return (*LANGUAGES, *TEXTS)
+
+
+@dataclass(frozen=True)
+class CorpusConfig(Config):
+    """What to learn from"""
+
+    corpus: str = option("topics", "a toy language or a text", choices=corpus_names())
+    text: str = option("", "a UTF-8 text file to learn from, in place of a named corpus")
+    download: bool = option(False, "fetch tinyshakespeare (1.1 MB) if it is not in the cache")
+    tokenizer: str = option(
+        "auto",
+        "the symbols of a text; auto: characters. A toy language has its own",
+        choices=("auto", *TOKENIZERS),
+    )
+    max_vocab: int = option(10_000, "symbols kept of a text, the most frequent ones", minimum=3)
+    sentences: int = option(4096, "sentences of a toy language to train on", minimum=1)
+    heldout_sentences: int = option(1024, "sentences of a toy language held out", minimum=1)
+    data_seed: int = option(
+        0, "seed that the sentences of a toy language are drawn with", minimum=0
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Ids to train on, ids held out, and the tokenizer that turns them back into text.
+
+    A text is two streams of ids, (n,): its first 90 % and its last 10 %. A toy language is two
+    tables, (N, length), one sentence a row, drawn independently of each other. entropy: nats per
+    predicted token that no model can beat; None where nobody knows it.
+    """
+
+    name: str
+    summary: str
+    tokenizer: Tokenizer
+    train: np.ndarray
+    heldout: np.ndarray
+    entropy: float | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the vocabulary and of all ids: two corpora with one digest are the same."""
+        digest = hashlib.sha256(json.dumps(self.tokenizer.to_dict()).encode())
+        for ids in (self.train, self.heldout):
+            digest.update(repr(ids.shape).encode())
+            digest.update(ids.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def describe(self) -> str:
+        """One line: what it is, how much of it there is, and what may be hoped for."""
+        sizes = f"{self.train.size:,} + {self.heldout.size:,} tokens"
+        if self.train.ndim == 2:
+            length = self.train.shape[1]
+            sizes = f"{len(self.train):,} + {len(self.heldout):,} sentences of {length} tokens"
+        known = "unknown" if self.entropy is None else f"{self.entropy:.3f} nats"
+        return (
+            f"{self.name} ({self.summary}): {sizes}, "
+            f"vocabulary {self.tokenizer.vocab_size:,}, entropy {known}"
+        )
+
+
+def load_corpus(
+    config: CorpusConfig, context_length: int, tokenizer: Tokenizer | None = None
+) -> Corpus:
+    """The corpus that `config` asks for, for windows of `context_length` tokens and one more.
+
+    Its tokenizer is made from its training part, unless one is given: that of a trained model.
+    """
+    if context_length < 1:
+        raise InputError(f"context_length must be at least 1, not {context_length}")
+    if config.text:
+        text, name, summary = _read(Path(config.text)), Path(config.text).name, "a text file"
+    elif config.corpus == "python-docs":
+        text, name, summary = python_docs(), config.corpus, "help texts of Python, in English"
+    elif config.corpus == "tinyshakespeare":
+        text, name, summary = tinyshakespeare(config.download), config.corpus, "plays, in verse"
+    else:
+        return _toy_corpus(config, context_length, tokenizer)
+
+    cut = len(text) * 9 // 10
+    if tokenizer is None:
+        kind = CharTokenizer if config.tokenizer == "auto" else TOKENIZERS[config.tokenizer]
+        tokenizer = kind.from_text(text[:cut], max_vocab=config.max_vocab, unknown=True)
+    train, heldout = tokenizer.encode(text[:cut]), tokenizer.encode(text[cut:])
+    shorter = min(len(train), len(heldout))
+    if shorter < context_length + 1:
+        raise InputError(
+            f"{name} is too short: {len(train)} tokens to train on and {len(heldout)} held out, "
+            f"but context_length = {context_length} needs {context_length + 1} of each: "
+            "use a longer text or a shorter context"
+        )
+    return Corpus(name, summary, tokenizer, train, heldout)
+
+
+def _toy_corpus(config: CorpusConfig, context_length: int, tokenizer: Tokenizer | None) -> Corpus:
+    language = LANGUAGES[config.corpus]()
+    letters = all(len(symbol) == 1 for symbol in language.symbols)
+    own = (CharTokenizer if letters else WordTokenizer)(language.symbols)
+    tokenizer = tokenizer or own
+    if tokenizer.to_dict() != own.to_dict():
+        raise InputError(
+            f"the model was trained with other symbols than those of {config.corpus}: "
+            "evaluate it on its own corpus"
+        )
+    if config.tokenizer not in ("auto", tokenizer.kind):
+        raise InputError(
+            f"tokenizer must be auto for the toy language {config.corpus}, whose symbols are "
+            f"{tokenizer.kind}, not {config.tokenizer}"
+        )
+    rng = np.random.default_rng(config.data_seed)
+    length = context_length + 1
+
+    def draw(n_sentences: int) -> np.ndarray:
+        sentences = language.sample(rng, n_sentences, length)
+        symbols = [symbol for sentence in sentences for symbol in sentence]
+        return tokenizer.encode(tokenizer.join(symbols)).reshape(n_sentences, length)
+
+    # Held out first: with more sentences to train on, the yardstick stays the same.
+    heldout = draw(config.heldout_sentences)
+    train = draw(config.sentences)
+    entropy = language.entropy(length)
+    return Corpus(config.corpus, language.summary, tokenizer, train, heldout, entropy)
+
+
+def python_docs() -> str:
+    """The English of Python's own `help()` topics, about 465 kB. It differs between versions."""
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise InputError(
+            "python-docs needs the help topics of Python (pydoc_data), which this Python lacks: "
+            "choose another corpus, or a text file with --text"
+        ) from None
+    return "\n\n".join(topics[key].strip() for key in sorted(topics)) + "\n"
+
+
+def tinyshakespeare(download: bool = False) -> str:
+    """1.1 MB of Shakespeare's plays, from the cache folder; download=True may fetch it first.
+
+    The cache is numpylm/ in $XDG_CACHE_HOME, else in ~/.cache. Only the one known text, told by its
+    SHA-256, is ever stored or read.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numpylm"
+    path = folder / "tinyshakespeare.txt"
+    by_hand = f"get it from {SHAKESPEARE_URL} and name the file with --text"
+    if not path.exists():
+        if not download:
+            raise InputError(f"tinyshakespeare is not in {path}: add --download, or {by_hand}")
+        try:
+            _fetch_shakespeare(path)
+        except (OSError, HTTPException) as error:
+            raise InputError(f"tinyshakespeare cannot be fetched ({error}): {by_hand}") from error
+    text = _read(path)
+    if hashlib.sha256(text.encode("utf-8")).hexdigest() != SHAKESPEARE_SHA256:
+        raise InputError(f"{path} is not the known text (its SHA-256 differs): delete it")
+    return text
+
+
+def _fetch_shakespeare(path: Path) -> None:
+    """Write the file whole or not at all: a reader never meets half of it."""
+    with urllib.request.urlopen(SHAKESPEARE_URL, timeout=30) as response:
+        content = response.read()
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHAKESPEARE_SHA256:
+        raise InputError(
+            f"{SHAKESPEARE_URL} is not the known text: SHA-256 {found}, not {SHAKESPEARE_SHA256}; "
+            "nothing was stored"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> str:
+    """The text of a UTF-8 file, every line ending in \\n, without a byte order mark."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"text {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"text {path} is not UTF-8 (byte {error.start}): save it as UTF-8 first"
+        ) from error
+    if not text.strip():
+        raise InputError(f"text {path} is empty: name a file that holds some text")
+    return text
+
+
+def unigram_nats(train: np.ndarray, heldout: np.ndarray, vocab_size: int) -> float:
+    """Held-out cross-entropy of single counts: what is won by knowing how frequent a token is.
+
+        p(w) = (n_w + 1) / (n + V)          n_w of the n training tokens are w
+
+    Add-one (Laplace) smoothing. Nats per predicted token: the first of a stream or sentence is
+    given, as for a model.
+    """
+    counts = np.bincount(train.ravel(), minlength=vocab_size)
+    _, w = _pairs(heldout)
+    return float(np.mean(np.log(train.size + vocab_size) - np.log(counts[w] + 1)))
+
+
+def bigram_nats(train: np.ndarray, heldout: np.ndarray, vocab_size: int) -> float:
+    """Held-out cross-entropy of counted pairs: what is won by looking one token back.
+
+        p(w | v) = (n_vw + 1) / (n_v + V)   n_vw training pairs are v, w;  n_v = Σ_w n_vw
+
+    Add-one (Laplace) smoothing. Nats per predicted token. Pairs stay within a sentence. Where
+    words are many and the text is short, most pairs are new and the smoothing decides: this may
+    then be worse than `unigram_nats`. Only pairs that occur are stored, never all V x V.
+    """
+    v, w = _pairs(train)
+    pairs, counts = np.unique(v * vocab_size + w, return_counts=True)
+    n_v = np.bincount(v, minlength=vocab_size)
+    v, w = _pairs(heldout)
+    wanted = v * vocab_size + w
+    at = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+    n_vw = np.where(pairs[at] == wanted, counts[at], 0)
+    return float(np.mean(np.log(n_v[v] + vocab_size) - np.log(n_vw + 1)))
+
+
+def _pairs(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return ids[..., :-1].ravel(), ids[..., 1:].ravel()

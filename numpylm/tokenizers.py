@@ -1,0 +1,204 @@
+"""Text <-> ids.
+
+A tokenizer is a vocabulary (id i stands for `symbols[i]`) and a way to cut text into symbols. Two
+kinds: characters, which lose nothing, and words, which forget white space except for newlines.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .config import InputError
+
+
+class Tokenizer:
+    """Base of every tokenizer: `split` and `join` are what a kind of tokenizer must define.
+
+    symbols: the vocabulary, in the order of the ids. unknown: the one of them that stands for
+    whatever is in none of the others; None makes a text with a foreign symbol an error.
+
+    For every sequence of ids, encode(decode(ids)) == ids.
+    """
+
+    kind: ClassVar[str]
+    unknown_symbol: ClassVar[str]
+
+    def __init__(self, symbols: Iterable[str], unknown: str | None = None) -> None:
+        self.symbols = tuple(symbols)
+        self.unknown = unknown
+        for symbol in self.symbols:
+            if not isinstance(symbol, str) or self.split(symbol) != [symbol]:
+                raise InputError(f"{symbol!r} cannot be one symbol of a {type(self).__name__}")
+        self._ids = {symbol: i for i, symbol in enumerate(self.symbols)}
+        if len(self._ids) < len(self.symbols):
+            twice = [symbol for symbol, n in Counter(self.symbols).items() if n > 1]
+            raise InputError(f"symbols must differ, but these are given twice: {twice}")
+        if unknown is not None and unknown not in self._ids:
+            raise InputError(f"unknown must be one of the symbols; {unknown!r} is not")
+        if len(self.symbols) - (unknown is not None) < 2:
+            raise InputError(
+                f"a vocabulary needs two symbols beside the unknown one, but has {self.symbols}: "
+                "there is nothing to predict"
+            )
+
+    @classmethod
+    def from_text(cls, text: str, max_vocab: int | None = None, unknown: bool = True) -> Self:
+        """The vocabulary of a text: at most `max_vocab` symbols, the most frequent ones.
+
+        Of two equally frequent symbols the alphabetically first goes first. With unknown=True
+        the unknown symbol has id 0 and counts as one of `max_vocab`.
+        """
+        counts = Counter(cls.split(_checked(text)))
+        if not counts:
+            raise InputError("text holds no symbols to build a vocabulary from")
+        if unknown:
+            del counts[cls.unknown_symbol]
+        ranked = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
+        if max_vocab is not None:
+            if max_vocab < 2 + unknown:
+                raise InputError(f"max_vocab must be at least {2 + unknown}, not {max_vocab}")
+            if len(ranked) > max_vocab and not unknown:
+                raise InputError(
+                    f"text has {len(ranked)} different symbols, more than max_vocab = {max_vocab}: "
+                    "allow more, or an unknown symbol"
+                )
+            ranked = ranked[: max_vocab - unknown]
+        if unknown:
+            return cls([cls.unknown_symbol, *cls.arrange(ranked)], cls.unknown_symbol)
+        return cls(cls.arrange(ranked))
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        """The symbols of a text, in order; only white space may be lost."""
+        raise NotImplementedError
+
+    @staticmethod
+    def join(symbols: Sequence[str]) -> str:
+        """The text that `split` cuts into these symbols."""
+        raise NotImplementedError
+
+    @staticmethod
+    def arrange(ranked: list[str]) -> list[str]:
+        """The order of a vocabulary, given its symbols from the most to the least frequent."""
+        return ranked
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the number of symbols, the unknown one included."""
+        return len(self.symbols)
+
+    def encode(self, text: str) -> np.ndarray:
+        """text -> ids (n,), int64. A symbol that has no id is an InputError, or `unknown`."""
+        pieces = self.split(_checked(text))
+        missing = -1 if self.unknown is None else self._ids[self.unknown]
+        ids = np.array([self._ids.get(piece, missing) for piece in pieces], dtype=np.int64)
+        if self.unknown is None and (ids < 0).any():
+            n = int(np.argmax(ids < 0))
+            raise InputError(
+                f"text has {pieces[n]!r} {_place(text, pieces, n)}, which is not in the vocabulary "
+                f"of {self.vocab_size} symbols: remove it, or build the tokenizer from a text "
+                "that has it, or with an unknown symbol"
+            )
+        return ids
+
+    def decode(self, ids: ArrayLike) -> str:
+        """ids (n,) -> text. An id that is no integer in 0..V-1 is an InputError."""
+        ids = np.asarray(ids)
+        if ids.ndim != 1:
+            raise InputError(f"ids must be one sequence, of shape (n,), not {ids.shape}")
+        if not ids.size:
+            return ""
+        if ids.dtype.kind not in "iu":
+            raise InputError(f"ids must be integers, not {ids.dtype}")
+        outside = (ids < 0) | (ids >= self.vocab_size)
+        if outside.any():
+            raise InputError(f"ids must be in 0..{self.vocab_size - 1}, not {ids[outside][0]}")
+        return self.join([self.symbols[i] for i in ids])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `tokenizer_from_dict` needs, ready for JSON."""
+        return {"kind": self.kind, "symbols": list(self.symbols), "unknown": self.unknown}
+
+
+class CharTokenizer(Tokenizer):
+    """One symbol for each Unicode character, in sorted order. U+FFFD (�) is the unknown.
+
+    For a text of known characters decode(encode(text)) == text.
+    """
+
+    kind = "characters"
+    unknown_symbol = "\ufffd"
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        return list(text)
+
+    @staticmethod
+    def join(symbols: Sequence[str]) -> str:
+        return "".join(symbols)
+
+    @staticmethod
+    def arrange(ranked: list[str]) -> list[str]:
+        return sorted(ranked)
+
+
+class WordTokenizer(Tokenizer):
+    """Words, single marks of punctuation, and newlines. <unk> is the unknown.
+
+    A word is a run of letters, digits and underscores, with apostrophes inside ("don't"). A newline
+    is a symbol, for the line is part of verse and of code; other white space only separates.
+    For a text of known words decode(encode(text)) == text up to white space.
+    """
+
+    kind = "words"
+    unknown_symbol = "<unk>"
+    PATTERN = re.compile(r"<unk>|\w+(?:['’]\w+)*|[^\w\s]|\n")
+    # Spaces that may go: no symbol of PATTERN joins these marks to what stands before them.
+    NEEDLESS = re.compile(r" (?=[.,;:!?)\n])|(?<=\n) ")
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        return WordTokenizer.PATTERN.findall(text)
+
+    @staticmethod
+    def join(symbols: Sequence[str]) -> str:
+        return WordTokenizer.NEEDLESS.sub("", " ".join(symbols))
+
+
+TOKENIZERS: dict[str, type[Tokenizer]] = {
+    kind.kind: kind for kind in (CharTokenizer, WordTokenizer)
+}
+
+
+def tokenizer_from_dict(values: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that `to_dict` described; anything else is an InputError."""
+    if not isinstance(values, Mapping) or set(values) != {"kind", "symbols", "unknown"}:
+        raise InputError("a tokenizer is described by kind, symbols and unknown, and nothing else")
+    kind, symbols, unknown = values["kind"], values["symbols"], values["unknown"]
+    if not isinstance(kind, str) or kind not in TOKENIZERS:
+        raise InputError(f"kind of tokenizer must be one of {', '.join(TOKENIZERS)}, not {kind!r}")
+    if not isinstance(symbols, list | tuple):
+        raise InputError(f"symbols must be a list of strings, not {type(symbols).__name__}")
+    if not isinstance(unknown, str | None):
+        raise InputError(f"unknown must be one of the symbols, or None, not {unknown!r}")
+    return TOKENIZERS[kind](symbols, unknown)
+
+
+def _checked(text: str) -> str:
+    if not isinstance(text, str):
+        raise InputError(f"text must be a string, not {type(text).__name__}")
+    return text
+
+
+def _place(text: str, pieces: Sequence[str], n: int) -> str:
+    """Where piece n stands in the text. Between two pieces there is only white space."""
+    start = 0
+    for piece in pieces[:n]:
+        start = text.index(piece, start) + len(piece)
+    start = text.index(pieces[n], start)
+    line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
+    return f"in line {line}, column {column}"

@@ -1,0 +1,185 @@
+import json
+
+import numpy as np
+import pytest
+
+from numpylm.config import InputError
+from numpylm.tokenizers import CharTokenizer, WordTokenizer, tokenizer_from_dict
+
+KINDS = [CharTokenizer, WordTokenizer]
+VERSE = "To be, or not to be:\nthat is the question. Don't ask; to be is to be!\n"
+# Whatever might be glued together or torn apart: marks, apostrophes, the unknown symbol in pieces,
+# letters outside ASCII, a combining accent, and every kind of white space.
+NASTY = [*"abé_9'’.,;:!?()<>[]\"-", "unk", "<unk>", "don't", "\u0301", "中", "😀"]
+NASTY_SPACE = [" ", "  ", "\n", "\t", "\r\n", "\u00a0", "\u2028", "\x1c", ""]
+
+
+def nasty_texts(n):
+    rng = np.random.default_rng(0)
+    for _ in range(n):
+        yield "".join(rng.choice(NASTY + NASTY_SPACE, size=rng.integers(1, 30)))
+
+
+def test_characters_round_trip_exactly():
+    for text in [VERSE, *nasty_texts(300)]:
+        if len(set(text)) > 1:
+            tokenizer = CharTokenizer.from_text(text, unknown=False)
+            assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_words_round_trip_up_to_white_space():
+    for text in [VERSE, *nasty_texts(300)]:
+        if len(set(WordTokenizer.split(text))) > 1:
+            tokenizer = WordTokenizer.from_text(text, unknown=False)
+            back = tokenizer.decode(tokenizer.encode(text))
+            assert "".join(back.split()) == "".join(text.split())
+            assert back.count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_ids_survive_decoding_and_encoding(kind):
+    everything = " ".join([*NASTY, "\n", VERSE])
+    tokenizer = kind.from_text(everything)
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        ids = rng.integers(tokenizer.vocab_size, size=rng.integers(30))
+        np.testing.assert_array_equal(tokenizer.encode(tokenizer.decode(ids)), ids)
+
+
+def test_words_are_cut_as_documented():
+    pieces = WordTokenizer.split("Don't stop, snake_case 3.14!\n\nwell-known <unk>")
+    words = "Don't|stop|,|snake_case|3|.|14|!|\n|\n|well|-|known|<unk>"
+    assert pieces == words.split("|")
+
+
+def test_decoded_words_read_like_text():
+    tokenizer = WordTokenizer.from_text(VERSE)
+    assert tokenizer.decode(tokenizer.encode(VERSE)) == VERSE
+
+
+def test_words_are_ordered_by_frequency_then_alphabet():
+    tokenizer = WordTokenizer.from_text("b a c b a b d", unknown=False)
+    assert tokenizer.symbols == ("b", "a", "c", "d")
+
+
+def test_characters_are_sorted_whatever_their_frequency():
+    assert CharTokenizer.from_text("ccba", unknown=False).symbols == ("a", "b", "c")
+
+
+def test_max_vocab_keeps_the_most_frequent_and_counts_the_unknown():
+    words = WordTokenizer.from_text("b a c b a b d", max_vocab=3)
+    assert words.symbols == ("<unk>", "b", "a")
+    characters = CharTokenizer.from_text("cccbba", max_vocab=3)
+    assert characters.symbols == ("\ufffd", "b", "c")
+
+
+def test_an_unknown_symbol_becomes_visible():
+    characters = CharTokenizer.from_text("abc")
+    np.testing.assert_array_equal(characters.encode("axb"), [1, 0, 2])
+    assert characters.decode(characters.encode("axb")) == "a\ufffdb"
+    words = WordTokenizer.from_text("to be")
+    assert words.decode(words.encode("to exist, be")) == "to <unk> <unk> be"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_unknown_symbol_in_a_text_is_not_counted_twice(kind):
+    text = f"a {kind.unknown_symbol} b {kind.unknown_symbol}"
+    tokenizer = kind.from_text(text)
+    assert tokenizer.symbols.count(kind.unknown_symbol) == 1
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_a_missing_symbol_is_named_with_its_place_and_a_remedy():
+    characters = CharTokenizer.from_text("ab\n", unknown=False)
+    with pytest.raises(InputError, match=r"'x' in line 2, column 3.*unknown symbol"):
+        characters.encode("ab\nabxb")
+    words = WordTokenizer.from_text("a at cat", unknown=False)
+    with pytest.raises(InputError, match=r"'t' in line 1, column 10"):
+        words.encode("cat  at  t")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_empty_text_has_no_ids(kind):
+    tokenizer = kind.from_text("a b")
+    ids = tokenizer.encode("")
+    assert ids.shape == (0,) and ids.dtype == np.int64
+    assert tokenizer.decode(ids) == tokenizer.decode([]) == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_are_int64_in_one_row(kind):
+    ids = kind.from_text("a b").encode("a b")
+    assert ids.dtype == np.int64 and ids.ndim == 1
+
+
+@pytest.mark.parametrize("unknown", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tokenizer_survives_json(kind, unknown):
+    tokenizer = kind.from_text(VERSE, unknown=unknown)
+    twin = tokenizer_from_dict(json.loads(json.dumps(tokenizer.to_dict())))
+    assert type(twin) is kind
+    assert twin.symbols == tokenizer.symbols
+    assert twin.unknown == tokenizer.unknown
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        ["characters"],
+        {"kind": "characters", "symbols": ["a", "b"]},
+        {"kind": "characters", "symbols": ["a", "b"], "unknown": None, "more": 1},
+        {"kind": "sounds", "symbols": ["a", "b"], "unknown": None},
+        {"kind": ["words"], "symbols": ["a", "b"], "unknown": None},
+        {"kind": "characters", "symbols": "ab", "unknown": None},
+        {"kind": "characters", "symbols": ["a", 2], "unknown": None},
+        {"kind": "characters", "symbols": ["a", "b"], "unknown": "c"},
+        {"kind": "characters", "symbols": ["a", "b"], "unknown": 0},
+    ],
+)
+def test_a_foreign_description_is_an_error(values):
+    with pytest.raises(InputError):
+        tokenizer_from_dict(values)
+
+
+@pytest.mark.parametrize("ids", [[-1], [3], [0, 99], [0.0], [True], ["a"], [[0, 1]], 0])
+def test_decoding_what_is_no_id_is_an_error(ids):
+    with pytest.raises(InputError, match="ids must be"):
+        CharTokenizer("abc").decode(ids)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_vocabulary_of_nothing_is_an_error(kind):
+    with pytest.raises(InputError, match="no symbols"):
+        kind.from_text("")
+
+
+@pytest.mark.parametrize("unknown", [True, False])
+def test_a_vocabulary_of_one_symbol_leaves_nothing_to_predict(unknown):
+    with pytest.raises(InputError, match="nothing to predict"):
+        CharTokenizer.from_text("aaaa", unknown=unknown)
+
+
+def test_a_repeated_symbol_is_an_error():
+    with pytest.raises(InputError, match=r"twice: \['b'\]"):
+        CharTokenizer("abcb")
+
+
+@pytest.mark.parametrize("symbol", ["", "two words", " ", "a.", "'a"])
+def test_a_word_that_would_be_cut_is_no_symbol(symbol):
+    with pytest.raises(InputError, match="cannot be one symbol"):
+        WordTokenizer(["fine", symbol])
+
+
+def test_dropping_symbols_needs_an_unknown_one():
+    with pytest.raises(InputError, match="max_vocab = 2"):
+        CharTokenizer.from_text("abc", max_vocab=2, unknown=False)
+    with pytest.raises(InputError, match="at least 3, not 2"):
+        CharTokenizer.from_text("abc", max_vocab=2)
+
+
+def test_text_must_be_text():
+    with pytest.raises(InputError, match="must be a string, not bytes"):
+        CharTokenizer.from_text(b"abc")
+    with pytest.raises(InputError, match="must be a string, not list"):
+        CharTokenizer("abc").encode(["a"])
