@@ -1,0 +1,338 @@
+"""What the Transformers share: multi-head attention, feed-forward, the key/value cache, weights.
+
+    x --w_qkv--> q, k, v --split--> H heads --attention--> --merge--> c --w_out--> y
+    x --w_in--> hidden --activation--> --w_out--> y
+
+Function pairs in the style of ops.py. A block of GPT, BERT or the Transformer is made of them in
+the file of that model, because their order is what tells the three apart.
+
+Letters beyond those of ops.py: H heads, D width of a head, A = H D width of all heads together,
+F hidden width, N the positions that a cache has room for.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .config import InputError
+from .model import Parameters
+from .ops import (
+    Array,
+    AttentionCache,
+    attention_backward,
+    attention_forward,
+    causal_mask,
+    gelu_backward,
+    gelu_exact_backward,
+    gelu_exact_forward,
+    gelu_forward,
+    linear_backward,
+    linear_forward,
+    relu_backward,
+    relu_forward,
+)
+
+# ---- F20: multi-head attention ---------------------------------------------------------------
+
+
+def _split(x: Array, heads: int) -> Array:
+    """(..., T, H D) seen as (..., H, T, D): no number moves."""
+    *lead, T, A = x.shape
+    return x.reshape(*lead, T, heads, A // heads).swapaxes(-3, -2)
+
+
+def _merge(x: Array) -> Array:
+    """(..., H, T, D) -> (..., T, H D), the inverse of _split, as a copy."""
+    *lead, H, T, D = x.shape
+    return x.swapaxes(-3, -2).reshape(*lead, T, H * D)
+
+
+def multi_head_forward(
+    q: Array, k: Array, v: Array, heads: int, mask: Array | None = None
+) -> tuple[Array, AttentionCache]:
+    """F20: H attentions side by side.   q (..., T, A)   k, v (..., S, A)   ->   c (..., T, A)
+
+        q = [q¹ … q^H],  k = [k¹ … k^H],  v = [v¹ … v^H]      A = H D columns into H parts of D
+        c = [c¹ … c^H],  c^h = attention(q^h, k^h, v^h), scale D**-0.5
+
+    mask (broadcast to (..., H, T, S)): True = may look. cache.a holds the weights (..., H, T, S).
+    Source: Vaswani et al. 2017, Attention Is All You Need, sections 3.2.1 and 3.2.2.
+    Raises InputError where A is not divisible by heads.
+    """
+    A = q.shape[-1]
+    if A % heads:
+        raise InputError(
+            f"multi_head: a width of {A} cannot be shared by {heads} heads: "
+            "choose a width that is a multiple of heads"
+        )
+    q, k, v = (_split(x, heads) for x in (q, k, v))
+    c, cache = attention_forward(q, k, v, mask, (A // heads) ** -0.5)
+    return _merge(c), cache
+
+
+def multi_head_backward(dc: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
+    """Split and merge only move numbers, so their backwards are one another.   ->  dq, dk, dv
+
+    c = merge(attention(split(q), …))   =>   dq = merge(attention_backward(split(dc)).dq), …
+    """
+    heads = cache.q.shape[-3]
+    dq, dk, dv = attention_backward(_split(dc, heads), cache)
+    return _merge(dq), _merge(dk), _merge(dv)
+
+
+class SelfAttentionCache(NamedTuple):
+    """In the order of computation; attention.a holds the weights (..., H, T, T)."""
+
+    to_qkv: tuple
+    attention: AttentionCache
+    out: tuple
+
+
+def self_attention_forward(
+    x: Array,
+    w_qkv: Array,
+    b_qkv: Array | None,
+    w_out: Array,
+    b_out: Array | None,
+    heads: int,
+    mask: Array | None = None,
+) -> tuple[Array, SelfAttentionCache]:
+    """F20 of a text on itself.   x (..., T, C)   ->   y (..., T, C)
+
+        [q k v] = x w_qkv + b_qkv      one product for the three; w_qkv (C, 3 A)
+        c       = multi_head(q, k, v)
+        y       = c w_out + b_out      w_out (A, C)
+
+    A bias may be None. The part of b_qkv that is added to the keys changes nothing: q·b is the same
+    for every key, and softmax does not see it; its gradient is 0.
+    """
+    qkv, to_qkv = linear_forward(x, w_qkv, b_qkv)
+    c, attention = multi_head_forward(*_thirds(qkv), heads, mask)
+    y, out = linear_forward(c, w_out, b_out)
+    return y, SelfAttentionCache(to_qkv, attention, out)
+
+
+def self_attention_backward(
+    dy: Array, cache: SelfAttentionCache
+) -> tuple[Array, Array, Array | None, Array, Array | None]:
+    """The three lines upwards.   ->  dx, dw_qkv, db_qkv, dw_out, db_out (None if there was no b)"""
+    dc, dw_out, db_out = linear_backward(dy, cache.out)
+    dqkv = np.concatenate(multi_head_backward(dc, cache.attention), axis=-1)
+    return *linear_backward(dqkv, cache.to_qkv), dw_out, db_out
+
+
+def _thirds(qkv: Array) -> tuple[Array, Array, Array]:
+    """(..., 3 A) seen as q, k, v (..., A)."""
+    q, k, v = np.split(qkv, 3, axis=-1)
+    return q, k, v
+
+
+class CrossAttentionCache(NamedTuple):
+    """In the order of computation; attention.a holds the weights (..., H, T, S)."""
+
+    to_q: tuple
+    to_kv: tuple
+    attention: AttentionCache
+    out: tuple
+
+
+def cross_attention_forward(
+    x: Array,
+    memory: Array,
+    w_q: Array,
+    b_q: Array | None,
+    w_kv: Array,
+    b_kv: Array | None,
+    w_out: Array,
+    b_out: Array | None,
+    heads: int,
+    mask: Array | None = None,
+) -> tuple[Array, CrossAttentionCache]:
+    """F20 of one text on another.   x (..., T, C)   memory (..., S, C)   ->   y (..., T, C)
+
+    q     = x w_q + b_q             w_q (C, A)
+    [k v] = memory w_kv + b_kv      w_kv (C, 2 A)
+    y     = multi_head(q, k, v) w_out + b_out
+    """
+    q, to_q = linear_forward(x, w_q, b_q)
+    kv, to_kv = linear_forward(memory, w_kv, b_kv)
+    k, v = np.split(kv, 2, axis=-1)
+    c, attention = multi_head_forward(q, k, v, heads, mask)
+    y, out = linear_forward(c, w_out, b_out)
+    return y, CrossAttentionCache(to_q, to_kv, attention, out)
+
+
+def cross_attention_backward(dy: Array, cache: CrossAttentionCache) -> tuple[Array | None, ...]:
+    """The three lines upwards.   ->  dx, dmemory, dw_q, db_q, dw_kv, db_kv, dw_out, db_out"""
+    dc, dw_out, db_out = linear_backward(dy, cache.out)
+    dq, dk, dv = multi_head_backward(dc, cache.attention)
+    dmemory, dw_kv, db_kv = linear_backward(np.concatenate([dk, dv], axis=-1), cache.to_kv)
+    dx, dw_q, db_q = linear_backward(dq, cache.to_q)
+    return dx, dmemory, dw_q, db_q, dw_kv, db_kv, dw_out, db_out
+
+
+# ---- F21: feed-forward -----------------------------------------------------------------------
+
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
+    "gelu": (gelu_forward, gelu_backward),
+    "gelu_exact": (gelu_exact_forward, gelu_exact_backward),
+    "relu": (relu_forward, relu_backward),
+}
+
+
+class FeedForwardCache(NamedTuple):
+    """In the order of computation."""
+
+    to_hidden: tuple
+    activation: Any
+    out: tuple
+    name: str
+
+
+def feed_forward_forward(
+    x: Array,
+    w_in: Array,
+    b_in: Array | None,
+    w_out: Array,
+    b_out: Array | None,
+    activation: str = "gelu",
+) -> tuple[Array, FeedForwardCache]:
+    """F21: y = f(x w_in + b_in) w_out + b_out, every token by itself.   x, y (..., C)
+
+    w_in (C, F)   w_out (F, C)   f is one of ACTIVATIONS: F14, F15 or F16. A bias may be None.
+    Source: Vaswani et al. 2017, Attention Is All You Need, section 3.3, with f = ReLU.
+    """
+    if activation not in ACTIVATIONS:
+        raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
+    hidden, to_hidden = linear_forward(x, w_in, b_in)
+    active, activation_cache = ACTIVATIONS[activation][0](hidden)
+    y, out = linear_forward(active, w_out, b_out)
+    return y, FeedForwardCache(to_hidden, activation_cache, out, activation)
+
+
+def feed_forward_backward(
+    dy: Array, cache: FeedForwardCache
+) -> tuple[Array, Array, Array | None, Array, Array | None]:
+    """Linear, activation, linear, upwards.   ->  dx, dw_in, db_in, dw_out, db_out"""
+    dactive, dw_out, db_out = linear_backward(dy, cache.out)
+    dhidden = ACTIVATIONS[cache.name][1](dactive, cache.activation)
+    return *linear_backward(dhidden, cache.to_hidden), dw_out, db_out
+
+
+# ---- the key/value cache ---------------------------------------------------------------------
+
+
+class KeyValueCache:
+    """The past: every layer's keys and values, so that a new token costs one token's work.
+
+    keys, values (layers, B, N, A), of which the first `length` of N are filled. `padding` (B,) says
+    how many of a sample's first tokens are padding, on the left, so that prompts of different
+    lengths end together: nobody looks at these, and positions count from the first that is none.
+    """
+
+    def __init__(self, layers: int, B: int, N: int, A: int, dtype: Any, padding: Any = None):
+        self.keys = np.zeros((layers, B, N, A), dtype)
+        self.values = np.zeros((layers, B, N, A), dtype)
+        self.length = 0
+        self.padding = np.zeros(B, int) if padding is None else np.asarray(padding)
+        whole = self.padding.dtype.kind in "iu" and self.padding.shape == (B,)
+        if not whole or (self.padding < 0).any():
+            raise InputError(
+                f"padding must be {B} counts of at least 0, one for each sample, not {padding}"
+            )
+
+    def place(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Where new tokens of shape (B, T) stand, (B, T), and what they may look at, (B, 1, T, S).
+
+        S = length + T. A padded token may look at nothing, and stands at 0. Raises InputError for
+        another B, and where the tokens do not fit.
+        """
+        _, B, N, _ = self.keys.shape
+        if len(shape) != 2 or shape[0] != B or not 0 < shape[1] <= N - self.length:
+            raise InputError(
+                f"ids {shape} must be (B, T) with B = {B} and 1 ≤ T ≤ {N - self.length}: the cache "
+                f"holds {self.length} of {N} tokens; if it is full, start anew from the last ones"
+            )
+        T, S = shape[1], self.length + shape[1]
+        positions = np.arange(self.length, S) - self.padding[:, None]
+        real = np.arange(S) >= self.padding[:, None]
+        return np.maximum(positions, 0), causal_mask(T, S) & real[:, None, None, :]
+
+    def append(self, layer: int, k: Array, v: Array) -> tuple[Array, Array]:
+        """Write k, v (B, T, A) behind the past of `layer`; all of its keys and values (B, S, A)."""
+        S = self.length + k.shape[-2]
+        self.keys[layer, :, self.length : S] = k
+        self.values[layer, :, self.length : S] = v
+        return self.keys[layer, :, :S], self.values[layer, :, :S]
+
+    def advance(self, T: int) -> None:
+        """The T tokens that every layer has appended are past."""
+        self.length += T
+
+
+def self_attention_cached(
+    x: Array,
+    w_qkv: Array,
+    b_qkv: Array | None,
+    w_out: Array,
+    b_out: Array | None,
+    heads: int,
+    mask: Array,
+    past: KeyValueCache,
+    layer: int,
+) -> Array:
+    """self_attention_forward of new tokens x (B, T, C), whose keys include those of the past.
+
+    For inference only: it writes into `past` and has no backward.
+    """
+    q, k, v = _thirds(linear_forward(x, w_qkv, b_qkv)[0])
+    c, _ = multi_head_forward(q, *past.append(layer, k, v), heads, mask)
+    return linear_forward(c, w_out, b_out)[0]
+
+
+# ---- weights by name -------------------------------------------------------------------------
+
+Shapes = dict[str, tuple[int, ...]]
+
+NORM = ("gain", "bias")  # each in the order of the arguments of its forward
+SELF_ATTENTION = ("w_qkv", "b_qkv", "w_out", "b_out")
+CROSS_ATTENTION = ("w_q", "b_q", "w_kv", "b_kv", "w_out", "b_out")
+FEED_FORWARD = ("w_in", "b_in", "w_out", "b_out")
+
+
+def norm_shapes(part: str, C: int) -> Shapes:
+    return _named(part, NORM, (C,), (C,))
+
+
+def self_attention_shapes(part: str, C: int) -> Shapes:
+    return _named(part, SELF_ATTENTION, (C, 3 * C), (3 * C,), (C, C), (C,))
+
+
+def cross_attention_shapes(part: str, C: int) -> Shapes:
+    return _named(part, CROSS_ATTENTION, (C, C), (C,), (C, 2 * C), (2 * C,), (C, C), (C,))
+
+
+def feed_forward_shapes(part: str, C: int, F: int) -> Shapes:
+    return _named(part, FEED_FORWARD, (C, F), (F,), (F, C), (C,))
+
+
+def _named(part: str, names: tuple[str, ...], *shapes: tuple[int, ...]) -> Shapes:
+    return {f"{part}.{name}": shape for name, shape in zip(names, shapes, strict=True)}
+
+
+def is_bias(name: str) -> bool:
+    """Whether the parameter `name` is added: "block0.attention.b_qkv", "norm.bias"."""
+    return name.split(".")[-1].startswith("b")
+
+
+def weights(params: Mapping[str, Array], part: str, names: tuple[str, ...]) -> list[Any]:
+    """The arrays `part`.name, for a forward to take in this order; None for a bias left out."""
+    return [params.get(f"{part}.{name}") for name in names]
+
+
+def put(grads: Parameters, part: str, names: tuple[str, ...], values: Iterable[Any]) -> None:
+    """Store what a backward returned for weights(…, part, names)."""
+    for name, value in zip(names, values, strict=True):
+        if value is not None:
+            grads[f"{part}.{name}"] = value

@@ -1,0 +1,234 @@
+"""GPT: decoder only, predicts the next token.
+
+x_1 … x_T  --E, P-->  h  --block 0-->  h  …  --block L−1-->  h  --norm-->  y  --E-->  p(w)
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .blocks import (
+    FEED_FORWARD,
+    NORM,
+    SELF_ATTENTION,
+    FeedForwardCache,
+    KeyValueCache,
+    SelfAttentionCache,
+    Shapes,
+    feed_forward_backward,
+    feed_forward_forward,
+    feed_forward_shapes,
+    is_bias,
+    norm_shapes,
+    put,
+    self_attention_backward,
+    self_attention_cached,
+    self_attention_forward,
+    self_attention_shapes,
+    weights,
+)
+from .config import InputError, option
+from .model import Model, ModelConfig, Parameters
+from .ops import (
+    Array,
+    causal_mask,
+    dropout_backward,
+    dropout_forward,
+    embedding_backward,
+    embedding_forward,
+    layer_norm_backward,
+    layer_norm_forward,
+    output_backward,
+    output_forward,
+    positions_backward,
+    positions_forward,
+)
+
+
+@dataclass(frozen=True)
+class GPTConfig(ModelConfig):
+    """GPT"""
+
+    context_length: int = option(64, "T at most, the tokens that the model can see", minimum=1)
+    layers: int = option(4, "how many blocks", minimum=1)
+    heads: int = option(4, "H, the attentions side by side in each block", minimum=1)
+    width: int = option(128, "C, the numbers that stand for a token; a multiple of H", minimum=1)
+    dropout: float = option(0.0, "share of numbers dropped in training", minimum=0, below=1)
+    bias: bool = option(True, "an offset in every linear map and layer normalisation")
+    init_std: float = option(0.02, "standard deviation of the initial weights", above=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.heads:
+            raise InputError(
+                f"width {self.width} cannot be shared by {self.heads} heads: choose a width that "
+                "is a multiple of heads"
+            )
+
+
+class BlockCache(NamedTuple):
+    """In the order of computation; attention.attention.a holds the weights (..., H, T, T)."""
+
+    norm1: tuple
+    attention: SelfAttentionCache
+    dropout1: Array | None
+    norm2: tuple
+    feed_forward: FeedForwardCache
+    dropout2: Array | None
+
+
+class GPTCache(NamedTuple):
+    """In the order of computation; one BlockCache for each block."""
+
+    embedding: tuple
+    positions: tuple
+    dropout: Array | None
+    blocks: tuple[BlockCache, ...]
+    norm: tuple
+    output: tuple
+
+
+class GPT(Model):
+    """F1, F18 h_t = E[x_t] + P[t]    blocks: h ← h + f(norm(h))    F4 p_t = softmax(E norm(h_t))
+
+    f is causal self-attention (F20), then feed-forward with tanh GELU and F = 4 C (F21), in every
+    block; norm is F13. Dropout (F17), in training, follows the embedding and every f.
+
+    Parameters: E (V, C), P (N, C); for block i block{i}.norm1, .attention, .norm2 and
+    .feed_forward; norm. Their shapes are those of blocks.py, with no b… where bias is False.
+
+    Source: Radford et al. 2019, Language Models are Unsupervised Multitask Learners, section 2.3.
+    GPT-2 drops attention weights as well; this follows Vaswani et al. 2017, section 5.4.
+    """
+
+    Config = GPTConfig
+    config: GPTConfig
+
+    @staticmethod
+    def shapes(config: GPTConfig) -> Shapes:
+        C = config.width
+        shapes: Shapes = {"E": (config.vocab_size, C), "P": (config.context_length, C)}
+        for block in _blocks(config):
+            shapes |= norm_shapes(f"{block}.norm1", C)
+            shapes |= self_attention_shapes(f"{block}.attention", C)
+            shapes |= norm_shapes(f"{block}.norm2", C)
+            shapes |= feed_forward_shapes(f"{block}.feed_forward", C, 4 * C)
+        shapes |= norm_shapes("norm", C)
+        return {name: s for name, s in shapes.items() if config.bias or not is_bias(name)}
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Weights from a normal distribution, gains 1, biases 0.
+
+        Each of the 2 L maps that add to h starts smaller by √(2 L), so that h does not grow with
+        the number of blocks L.
+        """
+        std, L = self.config.init_std, self.config.layers
+        for name, shape in self.params.shapes.items():
+            if name.endswith("gain"):
+                self.params[name] = np.ones(shape)
+            elif not is_bias(name):
+                adds_to_h = name.endswith("w_out")
+                self.params[name] = rng.normal(
+                    0.0, std / math.sqrt(2 * L if adds_to_h else 1), shape
+                )
+
+    def forward(self, ids: Any, rng: np.random.Generator | None = None) -> tuple[Array, GPTCache]:
+        """ids (..., T)  ->  logits (..., T, V).   Raises InputError for T > context_length."""
+        p = self.params
+        e, embedding = embedding_forward(p["E"], np.asarray(ids))
+        h, positions = positions_forward(e, p["P"])
+        h, dropout = dropout_forward(h, self.config.dropout, rng)
+        mask = causal_mask(h.shape[-2])
+        caches = []
+        for block in _blocks(self.config):
+            h, cache = self._block_forward(h, block, mask, rng)
+            caches.append(cache)
+        y, norm = layer_norm_forward(h, *weights(p, "norm", NORM))
+        logits, output = output_forward(y, p["E"])
+        return logits, GPTCache(embedding, positions, dropout, tuple(caches), norm, output)
+
+    def _block_forward(
+        self, h: Array, block: str, mask: Array, rng: np.random.Generator | None
+    ) -> tuple[Array, BlockCache]:
+        """h ← h + attention(norm1(h))    h ← h + feed_forward(norm2(h))"""
+        p, config = self.params, self.config
+        y, norm1 = layer_norm_forward(h, *weights(p, f"{block}.norm1", NORM))
+        attend = [*weights(p, f"{block}.attention", SELF_ATTENTION), config.heads, mask]
+        y, attention = self_attention_forward(y, *attend)
+        y, dropout1 = dropout_forward(y, config.dropout, rng)
+        h = h + y
+        y, norm2 = layer_norm_forward(h, *weights(p, f"{block}.norm2", NORM))
+        y, feed_forward = feed_forward_forward(
+            y, *weights(p, f"{block}.feed_forward", FEED_FORWARD)
+        )
+        y, dropout2 = dropout_forward(y, config.dropout, rng)
+        return h + y, BlockCache(norm1, attention, dropout1, norm2, feed_forward, dropout2)
+
+    def backward(self, dlogits: Array, cache: GPTCache) -> Parameters:
+        """The lines of forward upwards.
+
+        E embeds and predicts   =>   dE = embedding_backward(de) + Σ_i dlogits_i y_iᵀ
+        """
+        grads = self.params.like()
+        dy, grads["E"] = output_backward(dlogits, cache.output)
+        dh, *dw = layer_norm_backward(dy, cache.norm)
+        put(grads, "norm", NORM, dw)
+        for block, block_cache in reversed([*zip(_blocks(self.config), cache.blocks, strict=True)]):
+            dh = self._block_backward(dh, block, block_cache, grads)
+        dh = dropout_backward(dh, cache.dropout)
+        de, grads["P"] = positions_backward(dh, cache.positions)
+        grads["E"] += embedding_backward(de, cache.embedding)
+        return grads
+
+    @staticmethod
+    def _block_backward(dh: Array, block: str, cache: BlockCache, grads: Parameters) -> Array:
+        """h' = h + f(h)   =>   dh = dh' + f_backward(dh'): the residual path hands dh' on as it is.
+
+        Twice, the second line of the forward first. The gradients of the weights go into `grads`.
+        """
+        dy = dropout_backward(dh, cache.dropout2)
+        dy, *dw = feed_forward_backward(dy, cache.feed_forward)
+        put(grads, f"{block}.feed_forward", FEED_FORWARD, dw)
+        dy, *dw = layer_norm_backward(dy, cache.norm2)
+        put(grads, f"{block}.norm2", NORM, dw)
+        dh = dh + dy
+        dy = dropout_backward(dh, cache.dropout1)
+        dy, *dw = self_attention_backward(dy, cache.attention)
+        put(grads, f"{block}.attention", SELF_ATTENTION, dw)
+        dy, *dw = layer_norm_backward(dy, cache.norm1)
+        put(grads, f"{block}.norm1", NORM, dw)
+        return dh + dy
+
+    def start(self, batch_size: int = 1, padding: Any = None) -> KeyValueCache:
+        """An empty past for `extend`. padding (B,): how many tokens, on the left, are no text."""
+        config = self.config
+        size = config.layers, batch_size, config.context_length, config.width
+        return KeyValueCache(*size, self.params.flat.dtype, padding)
+
+    def extend(self, ids: Any, past: KeyValueCache) -> Array:
+        """Logits (B, T, V) of new tokens ids (B, T) after `past`, which then includes them.
+
+        The same numbers as forward on the whole text, in evaluation. Raises InputError where the
+        text would be longer than context_length: then start anew from its last tokens, because
+        their positions change, and with them every key and value.
+        """
+        p, heads, ids = self.params, self.config.heads, np.asarray(ids)
+        positions, mask = past.place(ids.shape)
+        h = embedding_forward(p["E"], ids)[0] + embedding_forward(p["P"], positions)[0]
+        for layer, block in enumerate(_blocks(self.config)):
+            y, _ = layer_norm_forward(h, *weights(p, f"{block}.norm1", NORM))
+            attend = [*weights(p, f"{block}.attention", SELF_ATTENTION), heads, mask, past, layer]
+            h = h + self_attention_cached(y, *attend)
+            y, _ = layer_norm_forward(h, *weights(p, f"{block}.norm2", NORM))
+            y, _ = feed_forward_forward(y, *weights(p, f"{block}.feed_forward", FEED_FORWARD))
+            h = h + y
+        past.advance(ids.shape[1])
+        y, _ = layer_norm_forward(h, *weights(p, "norm", NORM))
+        return output_forward(y, p["E"])[0]
+
+
+def _blocks(config: GPTConfig) -> list[str]:
+    """The names of the blocks, in the order in which they act."""
+    return [f"block{i}" for i in range(config.layers)]

@@ -1,0 +1,212 @@
+"""A model is named parameters in one flat vector, and the files that keep them.
+
+Mathematics lives in ops.py; what has a lifetime, the parameters, lives here. A model owns arrays,
+never activations: `forward` returns its cache and `backward` returns its gradients, so two threads
+may use one model at once, and a second call destroys nothing.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from .config import Config, InputError, option
+from .ops import Array, cross_entropy_backward, cross_entropy_forward
+
+
+class Parameters(Mapping[str, Array]):
+    """Named arrays that are views into one vector, `flat`.
+
+    `params["E"]` reads and `params["E"] = x` copies into the view: a name never leaves the vector,
+    so an optimizer may work on `flat` alone. Gradients are a twin with the same layout.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: Any = np.float32):
+        sizes = [int(np.prod(shape)) for shape in shapes.values()]
+        self.flat = np.zeros(sum(sizes), dtype)
+        parts = np.split(self.flat, np.cumsum(sizes)[:-1])
+        self._views = {
+            name: part.reshape(shape)
+            for (name, shape), part in zip(shapes.items(), parts, strict=True)
+        }
+
+    def __getitem__(self, name: str) -> Array:
+        return self._views[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        view = self._views[name]
+        if value is not view:  # `params[name] += x` has already written into the view
+            if np.shape(value) != view.shape:
+                raise InputError(f"{name} has shape {view.shape}; it cannot take {np.shape(value)}")
+            view[...] = value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape, in the order of the vector."""
+        return {name: view.shape for name, view in self.items()}
+
+    def like(self) -> "Parameters":
+        """Zeros with the same names and shapes: a home for gradients or moments."""
+        return Parameters(self.shapes, self.flat.dtype)
+
+    def load(self, tensors: Mapping[str, Array]) -> None:
+        """Copy every tensor in. Missing, extra or wrongly shaped ones are an InputError, and then
+        nothing has been copied."""
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        if missing := [name for name in self if name not in shapes]:
+            raise InputError(f"the file lacks the tensors {missing}: it is of another model")
+        if extra := [name for name in shapes if name not in self]:
+            raise InputError(f"the file has tensors unknown to this model: {extra}")
+        for name, shape in self.shapes.items():
+            if shapes[name] != shape:
+                raise InputError(f"tensor {name} has shape {shapes[name]}, the model needs {shape}")
+        for name, tensor in tensors.items():
+            self[name] = tensor
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """the model"""
+
+    vocab_size: int = option(64, "V, the number of symbols", minimum=2, flag=False)
+    context_length: int = option(8, "T, the most tokens it looks at", minimum=1)
+
+
+class Model:
+    """Base of the language models: parameters, and a loss made of `forward` and cross-entropy.
+
+    A model defines `shapes`, `initialise`, `forward` and `backward`. An rng given to `forward` or
+    `loss` means training: a model with dropout draws it from there. Without one, nothing is random.
+    """
+
+    Config: type[ModelConfig]
+
+    def __init__(self, config: Any, rng: np.random.Generator, dtype: Any = np.float32):
+        self.config = config
+        self.params = Parameters(self.shapes(config), dtype)
+        self.initialise(rng)
+
+    @staticmethod
+    def shapes(config: Any) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of every parameter, in the order in which they act."""
+        raise NotImplementedError
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Draw the parameters."""
+        raise NotImplementedError
+
+    def forward(self, ids: Any, rng: np.random.Generator | None = None) -> tuple[Array, Any]:
+        """ids (..., T) -> logits (..., T, V), cache."""
+        raise NotImplementedError
+
+    def backward(self, dlogits: Array, cache: Any) -> Parameters:
+        """dL/dlogits -> dL/dparams, named and shaped like `params`."""
+        raise NotImplementedError
+
+    def loss(
+        self, ids: Any, targets: Any, rng: np.random.Generator | None = None
+    ) -> tuple[Any, Any]:
+        """F5: mean −log p(target) in nats per predicted token.   ids, targets (..., T)"""
+        logits, cache = self.forward(ids, rng)
+        loss, loss_cache = cross_entropy_forward(logits, targets)
+        return loss, (cache, loss_cache)
+
+    def loss_backward(self, cache: Any) -> Parameters:
+        """dL/dparams of `loss`."""
+        forward_cache, loss_cache = cache
+        return self.backward(cross_entropy_backward(1.0, loss_cache), forward_cache)
+
+    def next_logits(self, ids: Any) -> Array:
+        """Logits (..., V) of the token that follows ids (..., T)."""
+        return self.forward(ids)[0][..., -1, :]
+
+    def astype(self, dtype: Any) -> Self:
+        """The same model in another dtype: float64 to check it, complex128 for the complex step."""
+        twin = type(self)(self.config, np.random.default_rng(0), dtype)
+        twin.params.flat[...] = self.params.flat
+        return twin
+
+
+class NonFinite(NamedTuple):
+    """The first array that holds a nan or an infinity, and where."""
+
+    name: str
+    where: tuple[int, ...]
+    value: float
+
+
+def first_non_finite(tree: Any, name: str = "") -> NonFinite | None:
+    """Search names, tuples and arrays in order: a model's caches keep the order of computation."""
+    if isinstance(tree, np.ndarray) and tree.dtype.kind in "fc":
+        bad = ~np.isfinite(tree)
+        if bad.any():
+            where = tuple(int(i) for i in np.unravel_index(bad.argmax(), tree.shape))
+            return NonFinite(name, where, tree[where].item())
+    elif isinstance(tree, Mapping | tuple):
+        items = tree.items() if isinstance(tree, Mapping) else _named_items(tree)
+        for key, part in items:
+            if found := first_non_finite(part, f"{name}.{key}" if name else key):
+                return found
+    return None
+
+
+def _named_items(parts: tuple) -> Iterator[tuple[str, Any]]:
+    names = getattr(parts, "_fields", [str(i) for i in range(len(parts))])
+    return zip(names, parts, strict=True)
+
+
+# ---- files: safetensors, with one JSON text in the header ------------------------------------
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, Array], about: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON description so that `path` is always whole.
+
+    A temporary file beside it is written, flushed to the disk, and renamed over `path`: a kill at
+    any moment leaves the old checkpoint or the new one. Raises OSError if that cannot be done.
+    """
+    header = {"numpylm": json.dumps(about)}  # one key: several would be written in random order
+    write_whole(path, save({k: np.asarray(t, order="C") for k, t in tensors.items()}, header))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace the content of `path` in one step, or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The tensors and the description written by save_checkpoint; InputError for anything else."""
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}: train a model first, or check the path")
+    try:
+        with safe_open(path, framework="np") as file:
+            about = json.loads((file.metadata() or {}).get("numpylm", "null"))
+            names = file.keys() if isinstance(about, dict) else ()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a whole safetensors file ({error}): it is truncated or of another kind"
+        ) from error
+    if not isinstance(about, dict):
+        raise InputError(f"{path} was not written by numpylm: its header has no description")
+    return tensors, about

@@ -1,0 +1,536 @@
+"""The mathematics: every forward with its backward directly below it.
+
+    y, cache = f_forward(x, ...)        dx, ... = f_backward(dy, cache)
+
+dz is always dL/dz, with the shape of z; a backward returns one gradient for each differentiable
+argument, in the order of the arguments. Nothing is stored, no input is changed, and the dtype
+follows the input: float32 trains, float64 is checked, complex128 takes the complex step of
+gradcheck.py. That is why softmax shifts by the real maximum and why nothing here takes an absolute
+value or a conjugate.
+
+Letters: B batch, T queries, S keys, C width, D and E widths inside attention, I and O the two sides
+of a matrix, V vocabulary; `...` stands for any leading axes, the same for all arguments.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .config import InputError
+
+Array = np.ndarray
+
+IGNORE = -100  # a target that counts for nothing; the value PyTorch and Hugging Face use
+
+
+def check_ids(name: str, ids: Any, size: int, ignore: int | None = None) -> Array:
+    """`ids` as an array, if they are integers in [0, size) or equal to `ignore`; else an error."""
+    ids = np.asarray(ids)
+    if ids.dtype.kind not in "iu":
+        raise InputError(f"{name} must be integers, not {ids.dtype}: encode text with a tokenizer")
+    wrong = ids[((ids < 0) | (ids >= size)) & (True if ignore is None else ids != ignore)]
+    if wrong.size:
+        raise InputError(
+            f"{name} must lie in [0, {size}), the vocabulary; found {wrong[0]}: "
+            "use the tokenizer that belongs to the model"
+        )
+    return ids
+
+
+def _rows(x: Array) -> Array:
+    """(..., C) seen as (N, C), so that a product with a matrix is one call of the BLAS."""
+    return x.reshape(-1, x.shape[-1])
+
+
+# ---- F1: embedding ---------------------------------------------------------------------------
+
+
+def embedding_forward(table: Array, ids: Array) -> tuple[Array, tuple]:
+    """F1: row lookup.   table (V, C)   ids (...) in [0, V)   ->   e (..., C)
+
+    e_i = table[x_i]
+
+    Raises InputError for ids that are not integers or lie outside the table.
+    """
+    ids = check_ids("ids", ids, len(table))
+    return table[ids], (table.shape, ids)
+
+
+def embedding_backward(de: Array, cache: tuple) -> Array:
+    """Each occurrence of a word adds to the row of that word.
+
+    e_i = table[x_i]   =>   dtable_w = Σ_{i: x_i = w} de_i
+
+    `dtable[ids] += de` would keep only the last occurrence. Sorting puts the occurrences of a word
+    next to one another, and reduceat adds each run: the sum of np.add.at, in a third of its time.
+    """
+    shape, ids = cache
+    dtable = np.zeros(shape, de.dtype)
+    order = np.argsort(ids, axis=None, kind="stable")
+    words, starts = np.unique(ids.ravel()[order], return_index=True)
+    if words.size:
+        dtable[words] = np.add.reduceat(_rows(de)[order], starts, axis=0)
+    return dtable
+
+
+# ---- F12: linear map -------------------------------------------------------------------------
+
+
+def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple]:
+    """F12: y = x w + b.   x (..., I)   w (I, O)   b (O,) or None   ->   y (..., O)"""
+    if w.ndim != 2 or x.shape[-1] != w.shape[0]:
+        raise InputError(
+            f"linear: x {x.shape} does not fit w {w.shape}; x must be (..., I), w (I, O)"
+        )
+    y = (_rows(x) @ w).reshape(*x.shape[:-1], w.shape[1])
+    if b is not None:
+        y += b
+    return y, (x, w, b is not None)
+
+
+def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array | None]:
+    """Each entry of w meets every row of x, and b is added to every row.
+
+    y_no = Σ_i x_ni w_io + b_o   =>   dx_ni = Σ_o dy_no w_io     dw_io = Σ_n x_ni dy_no
+                                      db_o  = Σ_n dy_no          (None if there was no b)
+    """
+    x, w, has_bias = cache
+    dy_rows = _rows(dy)
+    dx = (dy_rows @ w.T).reshape(x.shape)
+    dw = _rows(x).T @ dy_rows
+    return dx, dw, dy_rows.sum(axis=0) if has_bias else None
+
+
+# ---- F3: softmax -----------------------------------------------------------------------------
+
+
+def softmax_forward(s: Array, mask: Array | None = None) -> tuple[Array, Array]:
+    """F3: softmax over the last axis.   s (..., S)   mask (broadcast to s)   ->   a (..., S)
+
+    a_j = exp(s_j) / Σ_k exp(s_k)
+
+    Shifting all s by their (real) maximum changes nothing but keeps exp from overflowing. Where
+    mask is False, s counts as −∞, so a_j is exactly 0. A row in which nothing is allowed has no
+    softmax; it is defined as all zeros: who may look at nothing reads nothing.
+    """
+    if mask is not None:
+        if mask.dtype != bool:
+            raise InputError(f"mask must be boolean, True = may look; it is {mask.dtype}")
+        s = np.where(mask, s, s.dtype.type(-np.inf))
+    top = s.real.max(axis=-1, keepdims=True)
+    a = s - np.where(top == -np.inf, s.real.dtype.type(0), top)
+    np.exp(a, out=a)
+    total = a.sum(axis=-1, keepdims=True)
+    a /= np.where(total == 0, total.dtype.type(1), total)
+    return a, a
+
+
+def softmax_backward(da: Array, cache: Array) -> Array:
+    """Raising one score takes from all the others.
+
+    ∂a_k/∂s_j = a_k (δ_kj − a_j)   =>   ds_j = a_j (da_j − Σ_k a_k da_k)
+
+    Hence Σ_j ds_j = 0, and a masked score has ds_j = 0 because a_j = 0.
+    """
+    a = cache
+    return a * (da - (a * da).sum(axis=-1, keepdims=True))
+
+
+# ---- F2, F3: attention -----------------------------------------------------------------------
+
+
+class AttentionCache(NamedTuple):
+    """What attention_backward needs. `a` is the picture to look at: who reads whom."""
+
+    q: Array
+    k: Array
+    v: Array
+    a: Array
+    c: Array
+    scale: float
+
+
+def causal_mask(T: int, S: int | None = None) -> Array:
+    """(T, S) boolean: query i may look at key j if j ≤ i, counting both from the end of the text.
+
+    S > T means that the first S − T keys come from the past (a key/value cache).
+    """
+    S = T if S is None else S
+    return np.tri(T, S, S - T, dtype=bool)
+
+
+def attention_forward(
+    q: Array, k: Array, v: Array, mask: Array | None = None, scale: float = 1.0
+) -> tuple[Array, AttentionCache]:
+    """F2, F3: softmax attention.   q (..., T, D)   k (..., S, D)   v (..., S, E)  ->  c (..., T, E)
+
+        s_ij = scale q_i·k_j            how well key j answers query i      (..., T, S)
+        a_ij = softmax_j(s_ij)          the weights; each row sums to 1     (..., T, S)
+        c_i  = Σ_j a_ij v_j             the average value that i reads      (..., T, E)
+
+    mask (broadcast to (..., T, S), True = i may look at j) makes a_ij = 0 where False.
+    The seed's attention is attention_forward(e, e, e); the weights a_ij are cache.a.
+    """
+    lead, (S, D) = q.shape[:-2], k.shape[-2:]
+    if k.shape[:-2] != lead or v.shape[:-1] != (*lead, S) or q.shape[-1] != D:
+        raise InputError(
+            f"attention: q {q.shape}, k {k.shape}, v {v.shape} must be (..., T, D), (..., S, D), "
+            "(..., S, E) with the same leading axes"
+        )
+    s = q @ k.swapaxes(-1, -2)
+    s *= scale
+    a, _ = softmax_forward(s, mask)
+    c = a @ v
+    return c, AttentionCache(q, k, v, a, c, scale)
+
+
+def attention_backward(dc: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
+    """Walk the three lines of the forward upwards.   dc (..., T, E)  ->  dq, dk, dv
+
+        c_i  = Σ_j a_ij v_j        =>   dv_j  = Σ_i a_ij dc_i          da_ij = dc_i·v_j
+        a_i  = softmax(s_i)        =>   ds_ij = a_ij (da_ij − Σ_l a_il da_il)
+                                   and  Σ_l a_il da_il = dc_i·Σ_l a_il v_l = dc_i·c_i
+        s_ij = scale q_i·k_j       =>   dq_i  = scale Σ_j ds_ij k_j    dk_j = scale Σ_i ds_ij q_i
+
+    Masked pairs need no care: a_ij = 0 makes ds_ij = 0.
+    """
+    q, k, v, a, c, scale = cache
+    dv = a.swapaxes(-1, -2) @ dc
+    ds = dc @ v.swapaxes(-1, -2)
+    ds -= (dc * c).sum(axis=-1, keepdims=True)
+    ds *= a
+    ds *= scale
+    return ds @ k, ds.swapaxes(-1, -2) @ q, dv
+
+
+# ---- F4: output ------------------------------------------------------------------------------
+
+
+def output_forward(c: Array, table: Array) -> tuple[Array, tuple]:
+    """F4, before its softmax: logits z_w = c·e_w.   c (..., C)   table (V, C)  ->  z (..., V)
+
+    p(w) = exp(z_w) / Σ_w' exp(z_w') is softmax_forward(z); training uses cross_entropy_forward(z).
+    """
+    if c.shape[-1] != table.shape[-1]:
+        raise InputError(f"output: c {c.shape} and table {table.shape} must have the same width C")
+    logits = (_rows(c) @ table.T).reshape(*c.shape[:-1], len(table))
+    return logits, (c, table)
+
+
+def output_backward(dlogits: Array, cache: tuple) -> tuple[Array, Array]:
+    """z_nw = c_n·e_w   =>   dc_n = Σ_w dz_nw e_w     dtable_w = Σ_n dz_nw c_n"""
+    c, table = cache
+    rows = _rows(dlogits)
+    return (rows @ table).reshape(c.shape), rows.T @ _rows(c)
+
+
+# ---- F5: cross-entropy -----------------------------------------------------------------------
+
+
+def _counted(scores: Array, targets: Any) -> tuple[Array, Array, int]:
+    """Targets, one for each row of (N, V), which of them count, and how many do."""
+    targets = np.asarray(targets)
+    if targets.shape != scores.shape[:-1]:
+        raise InputError(
+            f"targets {targets.shape} must have the shape of the logits {scores.shape} without "
+            "the last axis, the vocabulary: one target for each prediction"
+        )
+    targets = check_ids("targets", targets, scores.shape[-1], IGNORE).ravel()
+    counted = targets != IGNORE
+    if not counted.any():
+        raise InputError("every target is ignored: there is nothing to average the loss over")
+    return np.where(counted, targets, 0), counted, int(counted.sum())
+
+
+def cross_entropy_forward(logits: Array, targets: Array) -> tuple[Any, tuple]:
+    """F4, F5: mean of −log p(target).   logits (..., V)   targets (...)  ->  L, nats per token
+
+        L = 1/N Σ_n −log softmax(z_n)[y_n] = 1/N Σ_n (log Σ_w exp(z_nw) − z_ny)
+
+    N counts the targets that are not IGNORE; an ignored one adds nothing to L, N or any gradient.
+    Softmax and logarithm are fused because log(exp(z)/Σ) loses everything once exp(z) underflows.
+    Raises InputError where shapes disagree, a target is out of range, or all are ignored.
+    """
+    y, counted, N = _counted(logits, targets)
+    p = _rows(logits) - _rows(logits).real.max(axis=-1, keepdims=True)
+    n = np.arange(len(y))
+    z_target = p[n, y]
+    np.exp(p, out=p)
+    total = p.sum(axis=-1, keepdims=True)
+    p /= total
+    nats = np.log(total[:, 0]) - z_target
+    return nats[counted].sum() / N, (p, y, counted, N, logits.shape)
+
+
+def cross_entropy_backward(dL: Any, cache: tuple) -> Array:
+    """The prediction minus the truth.
+
+        L_n = log Σ_w exp(z_nw) − z_ny   =>   dz_nw = dL/N (p_nw − 1[w = y_n])
+
+    Each row sums to 0: what the right word gains, the others lose.
+    """
+    p, y, counted, N, shape = cache
+    weight = (counted * (dL / N)).astype(p.dtype)
+    dlogits = p * weight[:, None]
+    dlogits[np.arange(len(y)), y] -= weight
+    return dlogits.reshape(shape)
+
+
+def nll_forward(p: Array, targets: Array) -> tuple[Any, tuple]:
+    """F5 on probabilities: L = 1/N Σ_n −log p_n[y_n].   p (..., V)   targets (...)  ->  L, nats
+
+    Together with softmax_forward it is cross_entropy_forward in two steps; for reading, because
+    p_n[y_n] can underflow to 0. IGNORE and errors are those of cross_entropy_forward.
+    """
+    y, counted, N = _counted(p, targets)
+    p_target = _rows(p)[np.arange(len(y)), y][counted]
+    return -np.log(p_target).sum() / N, (p_target, y, counted, N, p.shape)
+
+
+def nll_backward(dL: Any, cache: tuple) -> Array:
+    """L_n = −log p_ny   =>   dp_nw = −dL/N 1[w = y_n] / p_ny
+
+    Through softmax_backward it becomes p − 1 at the target: cross_entropy_backward.
+    """
+    p_target, y, counted, N, shape = cache
+    dp = np.zeros((len(y), shape[-1]), p_target.dtype)
+    dp[counted, y[counted]] = -dL / N / p_target
+    return dp.reshape(shape)
+
+
+# ---- F13: layer normalisation ----------------------------------------------------------------
+
+
+def layer_norm_forward(
+    x: Array, gain: Array, bias: Array | None = None, eps: float = 1e-5
+) -> tuple[Array, tuple]:
+    """F13: every row to mean 0 and variance 1, then to a learned scale and offset.
+
+        μ = 1/C Σ_c x_c     σ² = 1/C Σ_c (x_c − μ)² + eps     x̂_c = (x_c − μ)/σ
+        y_c = gain_c x̂_c + bias_c
+
+    x (..., C)   gain (C,)   bias (C,) or None   ->   y (..., C)
+    Source: Ba, Kiros and Hinton 2016, Layer Normalization, section 3; the variance divides by C.
+    """
+    if gain.shape != x.shape[-1:]:
+        raise InputError(f"layer_norm: gain {gain.shape} must have the width of x {x.shape}, (C,)")
+    x_hat = x - x.mean(axis=-1, keepdims=True)
+    sigma = np.sqrt((x_hat * x_hat).mean(axis=-1, keepdims=True) + eps)
+    x_hat /= sigma
+    y = x_hat * gain
+    if bias is not None:
+        y += bias
+    return y, (x_hat, sigma, gain, bias is not None)
+
+
+def layer_norm_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array | None]:
+    """What would move the mean or the variance of a row is taken out of its gradient.
+
+        y_c = gain_c x̂_c + bias_c   =>   dgain_c = Σ_n dy_nc x̂_nc     dbias_c = Σ_n dy_nc
+                                          dx̂_c    = gain_c dy_c
+        ∂σ/∂x_c  = x̂_c/C,   ∂μ/∂x_c = 1/C
+        ∂x̂_k/∂x_c = (δ_kc − 1/C − x̂_k x̂_c/C)/σ
+                                     =>   dx_c = (dx̂_c − 1/C Σ_k dx̂_k − x̂_c 1/C Σ_k dx̂_k x̂_k)/σ
+
+    Hence Σ_c dx_c = 0. dbias is None if there was no bias.
+    """
+    x_hat, sigma, gain, has_bias = cache
+    dgain = _rows(dy * x_hat).sum(axis=0)
+    dx = dy * gain
+    along = (dx * x_hat).mean(axis=-1, keepdims=True)
+    dx -= dx.mean(axis=-1, keepdims=True)
+    dx -= x_hat * along
+    dx /= sigma
+    return dx, dgain, _rows(dy).sum(axis=0) if has_bias else None
+
+
+# ---- F14, F15: GELU --------------------------------------------------------------------------
+
+TANH_SCALE = math.sqrt(2 / math.pi)
+TANH_CUBIC = 0.044715
+
+
+def gelu_forward(x: Array) -> tuple[Array, tuple]:
+    """F14: GELU, tanh form.   x (...)  ->  y (...)
+
+        u = √(2/π) (x + 0.044715 x³)     y = x (1 + tanh u)/2
+
+    Differs from F15 by less than 5e-4; it is the form of GPT-2.
+    Source: Hendrycks and Gimpel 2016, Gaussian Error Linear Units, section 2.
+    """
+    t = x * x  # x³ as a power costs four times as much as these products in place
+    t *= TANH_CUBIC
+    t += 1.0
+    t *= x
+    t *= TANH_SCALE
+    np.tanh(t, out=t)
+    y = t + 1.0
+    y *= x
+    y *= 0.5
+    return y, (x, t)
+
+
+def gelu_backward(dy: Array, cache: tuple) -> Array:
+    """The product rule, with t = tanh u.
+
+    y = x (1 + t)/2,  t' = (1 − t²) u'   =>   dx = dy ((1 + t)/2 + x (1 − t²) u'/2)
+    u' = √(2/π) (1 + 3·0.044715 x²)
+    """
+    x, t = cache
+    slope = x * x
+    slope *= 3 * TANH_CUBIC
+    slope += 1.0
+    slope *= TANH_SCALE
+    slope *= x
+    slope *= 1.0 - t * t
+    slope += t
+    slope += 1.0
+    slope *= 0.5
+    slope *= dy
+    return slope
+
+
+def _gauss_terms(n: int) -> list[tuple[float, float]]:
+    """(−s², 2w/√π) for the n nodes s and weights w of Gauss and Legendre on (0, 1)."""
+    s, w = np.polynomial.legendre.leggauss(n)
+    s, w = (s + 1) / 2, w / 2
+    return list(zip((-s * s).tolist(), (w * 2 / math.sqrt(math.pi)).tolist(), strict=True))
+
+
+ERF_TERMS = _gauss_terms(24)  # 20 leave an error of 1e-14, 24 only rounding, 2e-15
+ERF_END = 6.0  # beyond it, ±1 is right to 2e-17
+
+
+def erf(x: Array) -> Array:
+    """erf(x) = 2/√π ∫_0^x exp(−t²) dt, within 1e-14 (float32: 1e-6).   x (...)  ->  (...)
+
+    With t = s x the integral runs from 0 to 1 for every x, and Gauss's quadrature makes it a sum:
+    erf(x) = x 2/√π ∫_0^1 exp(−s² x²) ds = x Σ_k (2w_k/√π) exp(−s_k² x²).
+    """
+    inside = (x.real > -ERF_END) & (x.real < ERF_END)
+    z = np.where(inside, x, x.dtype.type(0))
+    square = z * z
+    total = np.zeros_like(z)
+    for minus_s2, weight in ERF_TERMS:
+        term = square * minus_s2
+        np.exp(term, out=term)
+        term *= weight
+        total += term
+    total *= z
+    return np.where(inside, total, np.sign(x.real))
+
+
+def gelu_exact_forward(x: Array) -> tuple[Array, tuple]:
+    """F15: GELU, y = x Φ(x), with Φ(x) = (1 + erf(x/√2))/2 the normal distribution.   x, y (...)
+
+    The form of BERT. Source: Hendrycks and Gimpel 2016, Gaussian Error Linear Units, section 2.
+    """
+    phi = erf(x * math.sqrt(0.5))
+    phi += 1.0
+    phi *= 0.5
+    return x * phi, (x, phi)
+
+
+def gelu_exact_backward(dy: Array, cache: tuple) -> Array:
+    """y = x Φ(x),  Φ' = exp(−x²/2)/√(2π)   =>   dx = dy (Φ(x) + x Φ'(x))"""
+    x, phi = cache
+    slope = x * x
+    slope *= -0.5
+    np.exp(slope, out=slope)
+    slope *= 1 / math.sqrt(2 * math.pi)
+    slope *= x
+    slope += phi
+    slope *= dy
+    return slope
+
+
+# ---- F16: ReLU -------------------------------------------------------------------------------
+
+
+def relu_forward(x: Array) -> tuple[Array, Array]:
+    """F16: y = max(x, 0).   x (...)  ->  y (...)"""
+    positive = x.real > 0
+    return np.where(positive, x, x.dtype.type(0)), positive
+
+
+def relu_backward(dy: Array, cache: Array) -> Array:
+    """y = x where x > 0, else 0   =>   dx = dy where x > 0, else 0; at the corner itself 0."""
+    positive = cache
+    return np.where(positive, dy, dy.dtype.type(0))
+
+
+# ---- F17: dropout ----------------------------------------------------------------------------
+
+
+def dropout_forward(
+    x: Array, rate: float, rng: np.random.Generator | None
+) -> tuple[Array, Array | None]:
+    """F17: y = m x, with m = 0 at probability `rate` and 1/(1 − rate) otherwise.   x, y (...)
+
+    The mean of m is 1, so evaluation (rng None) needs no other scale: there y = x, as at rate 0.
+    Source: Srivastava et al. 2014, Dropout, section 10 (inverted). Raises InputError unless
+    0 ≤ rate < 1.
+    """
+    if not 0 <= rate < 1:
+        raise InputError(f"dropout: rate must lie in [0, 1), the share that is dropped, not {rate}")
+    if rng is None or rate == 0:
+        return x, None
+    m = (rng.random(x.shape, np.float32) >= rate).astype(x.real.dtype)
+    m /= 1 - rate
+    return x * m, m
+
+
+def dropout_backward(dy: Array, cache: Array | None) -> Array:
+    """y = m x   =>   dx = m dy, with the same m: what was dropped gets nothing."""
+    m = cache
+    return dy if m is None else dy * m
+
+
+# ---- F18, F19: positions ---------------------------------------------------------------------
+
+
+def positions_forward(e: Array, table: Array, start: int = 0) -> tuple[Array, tuple]:
+    """F18: y_t = e_t + table[start + t].   e (..., T, C)   table (N, C)  ->  y (..., T, C)
+
+    start is the position of the first of the T tokens, if others came before them.
+    Source: Gehring et al. 2017, Convolutional Sequence to Sequence Learning, section 3.1.
+    Raises InputError where there are more tokens than positions, or none.
+    """
+    T, N = e.shape[-2], len(table)
+    if e.shape[-1] != table.shape[-1]:
+        raise InputError(f"positions: e {e.shape} and table {table.shape} must have the same width")
+    if not 0 < T <= N - start:
+        raise InputError(
+            f"positions: {T} tokens from position {start} on do not fit a table of {N}: give 1 to "
+            f"{N - start} tokens, the last ones of a longer text"
+        )
+    return e + table[start : start + T], (table.shape, start)
+
+
+def positions_backward(dy: Array, cache: tuple) -> tuple[Array, Array]:
+    """A position is added to every text of the batch.
+
+    y_bt = e_bt + table_t   =>   de_bt = dy_bt     dtable_t = Σ_b dy_bt, 0 for positions not used
+    """
+    shape, start = cache
+    T, C = dy.shape[-2:]
+    dtable = np.zeros(shape, dy.dtype)
+    dtable[start : start + T] = dy.reshape(-1, T, C).sum(axis=0)
+    return dy, dtable
+
+
+def sinusoidal_positions(T: int, C: int, dtype: Any = np.float32) -> Array:
+    """F19: a table (T, C) for F18 that is not learned: each pair of columns is a clock's hand.
+
+        table[t, 2i] = sin(t / 10000^(2i/C))     table[t, 2i + 1] = cos(t / 10000^(2i/C))
+
+    Moving on by a fixed number of tokens turns every hand by a fixed angle, whatever t.
+    Source: Vaswani et al. 2017, Attention Is All You Need, section 3.5.
+    """
+    even = np.arange(0, C, 2)
+    angle = np.arange(T)[:, None] / 10000.0 ** (even / C)
+    table = np.zeros((T, C), dtype)
+    table[:, 0::2] = np.sin(angle)
+    table[:, 1::2] = np.cos(angle[:, : C // 2])
+    return table

@@ -1,0 +1,612 @@
+"""gradcheck.py: the methods on known derivatives, the refusals, and proof that the checks bite."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from numpylm import attention_lm, model, ops
+from numpylm.attention_lm import AttentionLM, AttentionLMConfig
+from numpylm.config import InputError
+from numpylm.gradcases import block_cases, check_everything, model_cases, op_cases
+from numpylm.gradcheck import (
+    METHODS,
+    central_difference,
+    check_model,
+    check_op,
+    complex_step,
+    gradient_error,
+)
+
+X = np.random.default_rng(0).normal(size=(3, 4))
+
+
+# ---- the methods, on a function whose derivative is known ------------------------------------
+
+
+def wave(x):
+    return np.sum(np.sin(x) * np.exp(x))
+
+
+def error(slope):
+    known = np.exp(X) * (np.sin(X) + np.cos(X))
+    return np.max(np.abs(slope - known)) / np.max(np.abs(known))
+
+
+def one_sided(f, x, h):
+    steps = h * np.eye(x.size).reshape(-1, *x.shape)
+    return np.array([f(x + step) - f(x) for step in steps]).reshape(x.shape) / h
+
+
+def test_the_central_difference_is_best_near_a_step_of_1e_minus_5():
+    best = error(central_difference(wave, X))
+    assert best < 1e-10
+    assert best < error(central_difference(wave, X, 1e-3)) / 1000  # there the curve errs: h²f‴/6
+    assert best < error(central_difference(wave, X, 1e-9)) / 1000  # there rounding errs: ε f/h
+
+
+def test_a_one_sided_difference_loses_five_digits_and_never_makes_up_for_it():
+    best = error(central_difference(wave, X))
+    assert error(one_sided(wave, X, 1e-5)) > best * 1e5
+    assert min(error(one_sided(wave, X, 10.0**-n)) for n in range(3, 12)) > best * 100
+
+
+@pytest.mark.parametrize("h", [1e-8, 1e-20, 1e-30, 1e-100, 1e-200])
+def test_the_complex_step_is_exact_however_small_the_step(h):
+    assert error(complex_step(wave, X, h)) < 1e-15  # a few roundings of 1e-16
+
+
+@pytest.mark.parametrize("method", [central_difference, complex_step])
+def test_a_method_leaves_the_point_alone_and_takes_any_shape(method):
+    before = X.copy()
+    method(wave, X)
+    np.testing.assert_array_equal(X, before)
+    for x in (np.array(0.3), np.array([0.3])):
+        slope = method(lambda x: np.sum(x * x), x)
+        assert slope.shape == x.shape
+        assert slope == pytest.approx(0.6)
+
+
+def test_the_error_is_relative_to_the_largest_entry_of_the_array():
+    numeric = np.array([4.0, 1e-6, -2.0])
+    assert gradient_error(numeric, numeric) == 0
+    for entry, gap in ((0, 0.04), (1, 0.04), (2, -0.04)):
+        analytic = numeric.copy()
+        analytic[entry] += gap
+        assert gradient_error(analytic, numeric) == pytest.approx(0.01, rel=1e-3)
+    assert np.isnan(gradient_error(numeric * np.nan, numeric))
+
+
+# ---- what check_op says ----------------------------------------------------------------------
+
+
+def product_forward(x, w):
+    return x * w, (x, w)
+
+
+def product_backward(dy, cache):
+    x, w = cache
+    return dy * w, dy * x
+
+
+W = np.random.default_rng(1).normal(size=(3, 4))
+
+
+def check_product(backward):
+    return check_op(product_forward, backward, X, W)
+
+
+def problems(report):
+    return [check.problem for check in report.checks]
+
+
+def test_a_right_pair_passes_and_prints_as_a_table():
+    report = check_product(product_backward)
+    assert report.passed
+    assert [(check.name, check.shape) for check in report.checks] == [
+        ("dx", (3, 4)),
+        ("dw", (3, 4)),
+    ]
+    head, *rows = str(report).split("\n")
+    assert " ".join(head.split()) == ("what gradient shape central error complex error verdict")
+    assert [row.split()[0] for row in rows] == ["product_forward"] * 2
+    for row, check in zip(rows, report.checks, strict=True):
+        assert row.endswith("ok")
+        for method in METHODS:
+            assert f"{check.errors[method]:.1e} < {METHODS[method].tolerance:.0e}" in row
+
+
+def test_a_wrong_gradient_fails_and_the_worst_entry_is_shown():
+    def wrong(dy, cache):
+        dx, dw = product_backward(dy, cache)
+        dw[2, 1] += 0.5
+        return dx, dw
+
+    report = check_product(wrong)
+    assert not report.passed
+    fine, problem = problems(report)
+    assert fine == ""
+    dy = np.random.default_rng(0).normal(size=(3, 4))
+    right = dy[2, 1] * X[2, 1]
+    assert problem.startswith(f"at dw[2, 1] the code says {right + 0.5:.9g}, the ")
+    assert problem.endswith(f"method {right:.9g}")
+    assert "WRONG: at dw[2, 1]" in str(report)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_alone_sees_one_part_in_a_million(method):
+    def wrong(dy, cache):
+        dx, dw = product_backward(dy, cache)
+        return dx, dw * (1 + 1e-6)
+
+    report = check_op(product_forward, wrong, X, W, methods=[method])
+    assert [check.passed for check in report.checks] == [True, False]
+    assert [list(check.errors) for check in report.checks] == [[method]] * 2
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_fails_at_its_entry(bad):
+    def wrong(dy, cache):
+        dx, dw = product_backward(dy, cache)
+        dx[1, 3] = bad
+        return dx, dw
+
+    report = check_product(wrong)
+    assert not report.passed
+    assert f"at dx[1, 3] the code says {bad}" in problems(report)[0]
+
+
+def test_a_missing_gradient_fails():
+    report = check_product(lambda dy, cache: product_backward(dy, cache)[0])
+    assert not report.passed
+    assert problems(report) == ["backward returned 1 gradients for 2 arrays ['x', 'w']"]
+
+
+def test_a_gradient_of_another_shape_fails():
+    report = check_product(lambda dy, cache: (dy * cache[1], (dy * cache[0]).T))
+    assert problems(report) == ["", "it has shape (4, 3), and its array (3, 4)"]
+
+
+def test_a_backward_that_changes_an_input_fails():
+    def wrong(dy, cache):
+        x, w = cache
+        dx, dw = dy * w, dy * x
+        x *= 1.5
+        return dx, dw
+
+    report = check_product(wrong)
+    assert not report.passed
+    assert all("changed one of its inputs" in problem for problem in problems(report))
+
+
+def test_a_backward_that_changes_its_upstream_gradient_fails():
+    def wrong(dy, cache):
+        answer = product_backward(dy, cache)
+        dy *= 2
+        return answer
+
+    assert "changed one of its inputs" in problems(check_product(wrong))[0]
+
+
+def test_a_forward_that_changes_its_input_fails():
+    def wrong(x):
+        x *= 2
+        return x.copy(), None
+
+    assert not check_op(wrong, lambda dy, cache: 2 * dy, X).passed
+
+
+def test_a_backward_that_changes_its_cache_fails():
+    def forward(x):
+        return x * x, 2 * x
+
+    def wrong(dy, cache):
+        cache *= dy
+        return cache.copy()
+
+    report = check_op(forward, wrong, X)
+    assert not report.passed
+    assert "the first one changed the cache" in problems(report)[0]
+
+
+def test_a_gradient_of_none_belongs_to_an_absent_argument():
+    x = np.random.default_rng(2).normal(size=(2, 3))
+    assert check_op(ops.linear_forward, ops.linear_backward, x, W, None).passed
+
+
+def test_arguments_that_are_not_floats_are_handed_on():
+    ids = np.array([[1, 6, 1], [0, 1, 3]])
+    table = np.random.default_rng(0).normal(size=(7, 4))
+    report = check_op(ops.embedding_forward, ops.embedding_backward, table, ids)
+    assert [check.name for check in report.checks] == ["dtable"]
+    assert report.passed
+
+
+# ---- what it refuses, because it would prove nothing -----------------------------------------
+
+
+def test_float32_is_refused():
+    with pytest.raises(InputError, match=r"argument 1 of product_forward is float32.*astype"):
+        check_op(product_forward, product_backward, X, W.astype(np.float32))
+
+
+def test_axes_of_one_size_are_refused():
+    with pytest.raises(InputError, match=r"argument 0 of product_forward.*\(3, 3\).*different"):
+        check_op(product_forward, product_backward, X[:, :3], W[:, :3])
+
+
+def test_a_result_with_axes_of_one_size_is_refused():
+    with pytest.raises(InputError, match=r"the result of outer.*\(4, 4\)"):
+        check_op(lambda x: (np.outer(x, x), None), lambda dy, _: dy[0], X[0], name="outer")
+
+
+def test_a_gradient_of_0_everywhere_is_refused():
+    with pytest.raises(InputError, match="0 everywhere"):
+        check_op(lambda x: (0.0 * x, None), lambda dy, _: 0.0 * dy, X)
+    with pytest.raises(InputError, match="0 everywhere"):
+        gradient_error(np.zeros(3), np.zeros(3))
+
+
+def test_arguments_without_a_float_array_are_refused():
+    with pytest.raises(InputError, match="product_forward: no argument is a float64 array"):
+        check_op(product_forward, product_backward, np.arange(3), 2.0)
+
+
+def test_looking_with_no_method_passes_nothing():
+    report = check_op(product_forward, product_backward, X, W, methods=[])
+    assert not report.passed
+    assert "no method has looked at it" in str(report)
+
+
+# ---- check_model -----------------------------------------------------------------------------
+
+BATCH = (
+    np.array([[1, 6, 1, 2, 4], [5, 1, 1, 0, 2]]),
+    np.array([[6, 1, 2, 4, 1], [1, -100, 0, 2, 6]]),
+)
+
+
+def a_model(width=4, **options):
+    config = AttentionLMConfig(vocab_size=7, width=width, init_std=1.0, **options)
+    return AttentionLM(config, np.random.default_rng(2), np.float64)
+
+
+def test_a_right_model_passes_parameter_by_parameter():
+    report = check_model(a_model(tied=False), BATCH, name="untied")
+    assert report.passed
+    assert [(c.subject, c.name, c.shape) for c in report.checks] == [
+        ("untied", "E", (7, 4)),
+        ("untied", "U", (7, 4)),
+    ]
+
+
+def test_a_wrong_model_fails_at_the_parameter_and_its_entry(monkeypatch):
+    right = AttentionLM.backward
+
+    def wrong(self, dlogits, cache):
+        grads = right(self, dlogits, cache)
+        grads["U"][3, 2] = 9.0
+        return grads
+
+    monkeypatch.setattr(AttentionLM, "backward", wrong)
+    report = check_model(a_model(tied=False), BATCH)
+    assert [check.passed for check in report.checks] == [True, False]
+    assert problems(report)[1].startswith("at U[3, 2] the code says 9, the ")
+    assert "AttentionLM" in str(report)
+
+
+def test_checking_a_model_leaves_it_unchanged():
+    checked = a_model()
+    before = checked.params.flat.copy()
+    check_model(checked, BATCH)
+    np.testing.assert_array_equal(checked.params.flat, before)
+
+
+def test_a_float32_model_is_refused():
+    with pytest.raises(InputError, match=r"float32.*astype\(np\.float64\)"):
+        check_model(a_model().astype(np.float32), BATCH)
+
+
+def test_a_batch_as_long_as_the_model_is_wide_is_refused():
+    with pytest.raises(InputError, match=r"batch and model.*\(2, 5, 7, 5\)"):
+        check_model(a_model(width=5), BATCH)
+
+
+def test_a_model_with_nothing_to_learn_is_refused():
+    constant = a_model(tied=False)
+    constant.params["U"] = np.zeros((7, 4))  # then E has no way to the loss
+    with pytest.raises(InputError, match="0 everywhere"):
+        check_model(constant, BATCH)
+
+
+def test_everything_is_checked_and_everything_passes():
+    reports = list(check_everything())
+    wrong = [str(report) for report in reports if not report.passed]
+    assert not wrong, "\n".join(wrong)
+    subjects = [report.checks[0].subject for report in reports]
+    assert len(set(subjects)) == len(subjects)
+    assert {case.name for case in [*op_cases(), *block_cases(), *model_cases()]} == set(subjects)
+
+
+# ---- proof that the checks bite: each wrong gradient, slipped in, is seen --------------------
+
+
+class Mutant(NamedTuple):
+    """A mistake in `target`: `wrong` makes the mistaken function out of the right one."""
+
+    name: str
+    target: str
+    wrong: Callable[[Callable], Callable]
+
+
+def instead(function):
+    """The mistaken function does not need the right one."""
+    return lambda right: function
+
+
+def gradient(i, change):
+    """The i-th gradient of a backward, changed."""
+
+    def wrong(right):
+        def backward(dy, cache):
+            answer = right(dy, cache)
+            if not isinstance(answer, tuple):
+                return change(answer)
+            return *answer[:i], change(answer[i]), *answer[i + 1 :]
+
+        return backward
+
+    return wrong
+
+
+def tied(change):
+    """The gradient of E, changed by the four paths that it sums."""
+
+    def wrong(right):
+        def backward(self, dlogits, cache):
+            grads = right(self, dlogits, cache)
+            grads["E"] += change(self.backward_paths(dlogits, cache))
+            return grads
+
+        return backward
+
+    return wrong
+
+
+def rows(x):
+    return x.reshape(-1, x.shape[-1])
+
+
+def embedding_keeps_the_last(de, cache):
+    shape, ids = cache
+    dtable = np.zeros(shape, de.dtype)
+    dtable[ids] += de
+    return dtable
+
+
+def embedding_averages(right):
+    def backward(de, cache):
+        (V, _), ids = cache
+        return right(de, cache) / np.maximum(np.bincount(ids.ravel(), minlength=V), 1)[:, None]
+
+    return backward
+
+
+def softmax_with(inner):
+    """ds = a (da − inner)."""
+    return instead(lambda da, a: a * (da - inner(a, da)))
+
+
+def attention_with(inner):
+    """ds = a (da − inner), the rest as it should be."""
+
+    def backward(dc, cache):
+        q, k, v, a, c, scale = cache
+        da = dc @ v.swapaxes(-1, -2)
+        ds = scale * a * (da - inner(a, da, dc, c))
+        return ds @ k, ds.swapaxes(-1, -2) @ q, a.swapaxes(-1, -2) @ dc
+
+    return instead(backward)
+
+
+def blind_rows_are_uniform(right):
+    def forward(s, mask=None):
+        a, _ = right(s, mask)
+        a[a.sum(axis=-1) == 0] = 1 / a.shape[-1]
+        return a, a
+
+    return forward
+
+
+def masked_scores_leak(right):
+    return lambda da, a: right(da, a) + (a == 0) * da
+
+
+def without_scale(*places):
+    def wrong(right):
+        def backward(dc, cache):
+            answer = list(right(dc, cache))
+            for i in places:
+                answer[i] = answer[i] / cache.scale
+            return tuple(answer)
+
+        return backward
+
+    return wrong
+
+
+def cross_entropy_at(column):
+    """p minus 1 at `column(y, V)` instead of at y."""
+
+    def backward(dL, cache):
+        p, y, counted, N, shape = cache
+        truth = np.arange(p.shape[1]) == column(y, p.shape[1])[:, None]
+        return (counted[:, None] * (p - truth) * dL / N).reshape(shape)
+
+    return instead(backward)
+
+
+def cross_entropy_by(divisor):
+    """Divided by `divisor(N, shape)` instead of N."""
+    return lambda right: lambda dL, cache: right(dL, cache) * cache[3] / divisor(cache[3], cache[4])
+
+
+def ignored_targets_count(right):
+    return lambda dL, cache: right(dL, (*cache[:2], np.ones_like(cache[2]), *cache[3:]))
+
+
+def ignores_upstream(right):
+    return lambda dL, cache: right(1.0, cache)
+
+
+def last_context_is_taken_for_the_first(right):
+    def backward(dlogits, cache):
+        dc, dtable = right(dlogits, cache)
+        if dc.ndim == 2:  # context = "last": as if the first one had predicted
+            dc = np.concatenate([dc[:, None], np.zeros((len(dc), 4, dc.shape[1]))], axis=1)
+        return dc, dtable
+
+    return backward
+
+
+def first_sample_only(i):
+    """The i-th gradient as if the batch had but one sample."""
+
+    def wrong(right):
+        def backward(dy, cache):
+            alone = right(dy[:1], (cache[0][:1], *cache[1:]))
+            return tuple(alone[n] if n == i else dx for n, dx in enumerate(right(dy, cache)))
+
+        return backward
+
+    return wrong
+
+
+def scale_in_dv(right):
+    def backward(dc, cache):
+        dq, dk, dv = right(dc, cache)
+        return dq, dk, dv * cache.scale
+
+    return backward
+
+
+WRONG = {
+    "embedding_backward": {
+        "a repeated word keeps its last row": instead(embedding_keeps_the_last),
+        "a repeated word gets the mean": embedding_averages,
+    },
+    "linear_backward": {
+        "dw transposed": gradient(1, np.transpose),
+        "dw of the first sample": first_sample_only(1),
+        "db over one axis only": first_sample_only(2),
+    },
+    "softmax_forward": {"a blind row is uniform": blind_rows_are_uniform},
+    "softmax_backward": {
+        "without the sum": softmax_with(lambda a, da: 0),
+        "sum over the rows": softmax_with(lambda a, da: (a * da).sum(axis=-2, keepdims=True)),
+        "sum over everything": softmax_with(lambda a, da: (a * da).sum()),
+        "mean of da without a": softmax_with(lambda a, da: da.mean(axis=-1, keepdims=True)),
+        "divided by the rows": gradient(0, lambda ds: ds / len(ds)),
+        "the mask leaks gradient": masked_scores_leak,
+    },
+    "attention_backward": {
+        "no query gradient": gradient(0, np.zeros_like),
+        "no key gradient": gradient(1, np.zeros_like),
+        "no value gradient": gradient(2, np.zeros_like),
+        "dk not transposed back": gradient(1, lambda dk: dk.swapaxes(-1, -2).reshape(dk.shape)),
+        "scale missing in dq": without_scale(0),
+        "scale missing in dk": without_scale(1),
+        "scale missing in both": without_scale(0, 1),
+        "scale in dv as well": scale_in_dv,
+        "without the sum": attention_with(lambda a, da, dc, c: 0),
+        "sum over the queries": attention_with(
+            lambda a, da, dc, c: (a * da).sum(axis=-2, keepdims=True)
+        ),
+        "sum of dc, not of dc c": attention_with(
+            lambda a, da, dc, c: dc.sum(axis=-1, keepdims=True)
+        ),
+    },
+    "output_backward": {
+        "table transposed": gradient(1, np.transpose),
+        "last context taken for the first": last_context_is_taken_for_the_first,
+    },
+    "cross_entropy_backward": {
+        "divided by N twice": cross_entropy_by(lambda N, shape: N * N),
+        "not divided at all": cross_entropy_by(lambda N, shape: 1),
+        "divided by B": cross_entropy_by(lambda N, shape: shape[0]),
+        "divided by T": cross_entropy_by(lambda N, shape: shape[1]),
+        "ignored targets in N": cross_entropy_by(lambda N, shape: shape[0] * shape[1]),
+        "ignored targets teach": ignored_targets_count,
+        "p without the −1": cross_entropy_at(lambda y, V: y + V),
+        "−1 at the next column": cross_entropy_at(lambda y, V: (y + 1) % V),
+        "−1 in the next row": cross_entropy_at(lambda y, V: np.roll(y, 1)),
+        "upstream ignored": ignores_upstream,
+    },
+    "nll_backward": {
+        "upstream ignored": ignores_upstream,
+        "sign": gradient(0, np.negative),
+    },
+    "AttentionLM.backward": {
+        "query path dropped": tied(lambda paths: -paths.query),
+        "key path dropped": tied(lambda paths: -paths.key),
+        "value path dropped": tied(lambda paths: -paths.value),
+        "output path dropped": tied(lambda paths: -paths.output),
+        "output path alone": tied(lambda paths: -paths.query - paths.key - paths.value),
+        "ds where dsᵀ is due": tied(lambda paths: paths.query - paths.key),
+        "dsᵀ where ds is due": tied(lambda paths: paths.key - paths.query),
+    },
+}
+MUTANTS = [
+    Mutant(name, target, wrong) for target, group in WRONG.items() for name, wrong in group.items()
+]
+
+
+def is_seen(mutant, monkeypatch):
+    """Whether some check of gradcases fails with the mutant in every place that uses its target."""
+    owner, _, method = mutant.target.rpartition(".")
+    if owner:
+        monkeypatch.setattr(AttentionLM, method, mutant.wrong(getattr(AttentionLM, method)))
+    else:
+        wrong = mutant.wrong(getattr(ops, mutant.target))
+        for module in (ops, attention_lm, model):
+            if hasattr(module, mutant.target):
+                monkeypatch.setattr(module, mutant.target, wrong)
+    own_first = sorted(op_cases(), key=lambda case: not mutant.target.startswith(case.op))
+    models = (case for case in model_cases() if isinstance(case.model, AttentionLM))
+    return not all(case.check().passed for case in [*own_first, *models])
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.target}, {mutant.name}")
+def test_a_wrong_gradient_is_seen(mutant, monkeypatch):
+    assert is_seen(mutant, monkeypatch)
+
+
+EVERY_GRADIENT = sorted(
+    {
+        (case.op, i)
+        for case in op_cases()
+        for i in range(sum(getattr(arg, "dtype", None) == np.float64 for arg in case.args))
+    }
+)
+
+
+@pytest.mark.parametrize(("op", "i"), EVERY_GRADIENT, ids=str)
+@pytest.mark.parametrize("factor", [0.0, -1.0, 1.001])
+def test_no_gradient_can_be_missing_or_of_the_wrong_size(op, i, factor, monkeypatch):
+    scaled = gradient(i, lambda dx: None if dx is None else factor * dx)
+    assert is_seen(Mutant("scaled", f"{op}_backward", scaled), monkeypatch)
+
+
+RIGHT = {
+    "softmax_backward": softmax_with(lambda a, da: (a * da).sum(axis=-1, keepdims=True)),
+    "attention_backward": attention_with(lambda a, da, dc, c: (dc * c).sum(-1, keepdims=True)),
+    "cross_entropy_backward": cross_entropy_at(lambda y, V: y),
+    "AttentionLM.backward": tied(lambda paths: 0.0 * paths.query),
+    "linear_backward": gradient(1, lambda dw: 1.0 * dw),
+}
+
+
+@pytest.mark.parametrize("target", RIGHT)
+def test_a_right_gradient_written_otherwise_is_not_accused(target, monkeypatch):
+    assert not is_seen(Mutant("right", target, RIGHT[target]), monkeypatch)

@@ -1,0 +1,329 @@
+"""model.py: parameters stay views of one vector, and a checkpoint is whole or is refused."""
+
+import json
+import os
+import struct
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from numpylm.attention_lm import AttentionLM, AttentionLMConfig
+from numpylm.config import InputError
+from numpylm.model import (
+    NonFinite,
+    Parameters,
+    first_non_finite,
+    load_checkpoint,
+    save_checkpoint,
+    write_whole,
+)
+
+SHAPES = {"E": (5, 3), "gain": (3,), "scale": (), "U": (3, 2)}
+
+
+@pytest.fixture
+def params():
+    params = Parameters(SHAPES, np.float64)
+    params.flat[:] = np.arange(params.flat.size)
+    return params
+
+
+# ---- parameters ------------------------------------------------------------------------------
+
+
+def test_every_parameter_is_a_view_into_the_vector_in_the_order_of_the_names(params):
+    assert params.flat.tolist() == list(range(15 + 3 + 1 + 6))
+    assert list(params) == list(SHAPES)
+    assert len(params) == 4
+    assert params.shapes == SHAPES
+    assert params["E"].tolist() == np.arange(15).reshape(5, 3).tolist()
+    assert params["scale"] == 18
+    params.flat *= 2
+    assert params["U"].tolist() == [[38, 40], [42, 44], [46, 48]]
+    params["gain"][1] = -1
+    assert params.flat[16] == -1
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_setting_a_parameter_copies_into_the_view_and_never_rebinds_it(name, params):
+    view, value = params[name], np.full(SHAPES[name], 7.0)
+    params[name] = value
+    assert params[name] is view
+    assert np.shares_memory(params[name], params.flat)
+    assert not np.shares_memory(params[name], value)
+    assert np.sum(params.flat == 7.0) >= value.size
+    assert (view == 7.0).all()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_adding_in_place_reaches_the_vector_once(name, params):
+    view, before = params[name], params[name].copy()
+    params[name] += 0.5
+    assert params[name] is view
+    np.testing.assert_array_equal(view, before + 0.5)
+    assert params.flat.sum() == sum(range(25)) + 0.5 * before.size
+
+
+@pytest.mark.parametrize("value", [np.zeros((3, 5)), np.zeros(3), np.zeros((1, 5, 3)), 1.0])
+def test_a_value_of_another_shape_is_refused_and_nothing_is_broadcast(value, params):
+    before = params.flat.copy()
+    with pytest.raises(InputError) as error:
+        params["E"] = value
+    assert str(error.value) == f"E has shape (5, 3); it cannot take {np.shape(value)}"
+    np.testing.assert_array_equal(params.flat, before)
+
+
+def test_a_name_that_is_not_there_is_a_key_error(params):
+    with pytest.raises(KeyError):
+        params["W"]
+    with pytest.raises(KeyError):
+        params["W"] = np.zeros(3)
+
+
+def test_a_twin_has_the_same_layout_and_zeros_of_its_own(params):
+    twin = params.like()
+    assert twin.shapes == params.shapes
+    assert twin.flat.dtype == params.flat.dtype
+    assert not twin.flat.any()
+    twin.flat[:] = 1
+    assert params.flat[0] == 0
+    assert Parameters(SHAPES).like().flat.dtype == np.float32
+
+
+def test_loading_copies_every_tensor_in_whatever_order_and_dtype_they_come(params):
+    views = dict(params)
+    params.load({name: np.full(SHAPES[name], 3, np.float32) for name in reversed(SHAPES)})
+    assert (params.flat == 3).all()
+    assert all(params[name] is view for name, view in views.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop("gain"), r"lacks the tensors \['gain'\]"),
+        (lambda t: t.update(W=np.zeros(2)), r"unknown to this model: \['W'\]"),
+        (lambda t: t.update(U=np.zeros((2, 3))), r"U has shape \(2, 3\).* needs \(3, 2\)"),
+        (lambda t: t.update(scale=np.zeros(1)), r"scale has shape \(1,\).* needs \(\)"),
+    ],
+)
+def test_loading_takes_all_or_nothing(change, words, params):
+    tensors = {name: np.full(shape, -1.0) for name, shape in SHAPES.items()}
+    change(tensors)
+    before = params.flat.copy()
+    with pytest.raises(InputError, match=words):
+        params.load(tensors)
+    np.testing.assert_array_equal(params.flat, before)
+
+
+# ---- models ----------------------------------------------------------------------------------
+
+
+def a_model(dtype=np.float64):
+    config = AttentionLMConfig(vocab_size=7, width=4, tied=False)
+    return AttentionLM(config, np.random.default_rng(0), dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_a_model_in_another_dtype_has_the_same_numbers_and_its_own_memory(dtype):
+    model = a_model()
+    twin = model.astype(dtype)
+    assert twin.params.flat.dtype == dtype
+    assert twin.config is model.config
+    np.testing.assert_array_equal(twin.params.flat, model.params.flat.astype(dtype))
+    assert not np.shares_memory(twin.params.flat, model.params.flat)
+
+
+def test_f5_a_model_of_equal_embeddings_costs_log_v():
+    model = a_model()
+    model.params.flat[:] = 0.3
+    assert model.loss([1, 2, 3], [2, 3, 4])[0] == pytest.approx(np.log(7))
+
+
+# ---- the first number that is not finite -----------------------------------------------------
+
+
+class Step(NamedTuple):
+    scores: np.ndarray
+    weights: np.ndarray
+
+
+def test_the_first_number_that_is_not_finite_is_found_by_name_and_index():
+    fine, bad = np.zeros((2, 3)), np.zeros((2, 3))
+    bad[1, 2], bad[1, 0] = np.nan, -np.inf
+    assert first_non_finite({"E": fine, "U": bad}) == NonFinite("U", (1, 0), -np.inf)
+    assert first_non_finite(bad, "loss") == NonFinite("loss", (1, 0), -np.inf)
+    tree = (fine, {"step": Step(scores=fine, weights=bad)}, bad)
+    assert first_non_finite(tree, "cache")[:2] == ("cache.1.step.weights", (1, 0))
+    tree = (fine, Step(scores=bad, weights=bad), bad)  # the first one in order, not just any
+    assert first_non_finite(tree)[0] == "1.scores"
+
+
+def test_numbers_that_are_finite_and_things_that_are_no_floats_are_passed_over():
+    assert first_non_finite({"ids": np.array([1, 2]), "E": np.ones(2), "n": (3, None, "x")}) is None
+    assert first_non_finite(()) is None
+
+
+def test_a_nan_in_a_parameter_shows_in_the_cache_where_it_first_acts():
+    model = a_model()
+    model.params["U"][2, 1] = np.nan
+    assert first_non_finite(model.params)[:2] == ("U", (2, 1))
+    _, cache = model.forward([1, 2, 3])
+    assert first_non_finite(cache)[:2] == ("output.1", (2, 1))
+    model.params["E"][2, 3] = np.nan
+    assert first_non_finite(model.forward([1, 2, 3])[1])[:2] == ("attention.q", (1, 3))
+
+
+# ---- checkpoints -----------------------------------------------------------------------------
+
+TENSORS = {
+    "E": np.random.default_rng(0).normal(size=(5, 3)),
+    "transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+    "scalar": np.array(2.5),
+    "step": np.array([7]),
+    "empty": np.zeros((0, 3)),
+}
+ABOUT = {"model": "AttentionLM", "config": {"width": 3, "scale": 0.1}, "text": "中文 é", "step": 7}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def test_a_checkpoint_gives_back_what_was_saved(path):
+    save_checkpoint(path, TENSORS, ABOUT)
+    tensors, about = load_checkpoint(path)
+    assert about == ABOUT
+    assert set(tensors) == set(TENSORS)
+    for name, tensor in tensors.items():
+        assert (tensor.shape, tensor.dtype) == (TENSORS[name].shape, TENSORS[name].dtype)
+        np.testing.assert_array_equal(tensor, TENSORS[name])
+
+
+def test_saving_and_loading_a_model_changes_no_bit_of_its_logits(path):
+    model, other = a_model(np.float32), a_model(np.float32)
+    save_checkpoint(path, model.params, {})
+    other.params.flat[:] = 0
+    other.params.load(load_checkpoint(path)[0])
+    np.testing.assert_array_equal(other.forward([1, 2, 3])[0], model.forward([1, 2, 3])[0])
+
+
+def test_saving_twice_gives_the_same_bytes_and_leaves_nothing_else(path):
+    written = []
+    for tensors in (TENSORS, TENSORS, dict(reversed(TENSORS.items()))):
+        save_checkpoint(path, tensors, ABOUT)
+        written.append(path.read_bytes())
+    assert written[0] == written[1] == written[2]
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_refused(share, path):
+    save_checkpoint(path, TENSORS, ABOUT)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(InputError, match="not a whole safetensors file") as error:
+        load_checkpoint(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("data", [b"S1 S2 S3\n" * 20, b"\x89PNG\r\n\x1a\n" + bytes(99), bytes(64)])
+def test_a_file_of_another_kind_is_refused(data, path):
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="truncated or of another kind"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("header", [None, {"format": "pt"}, {"numpylm": "[1, 2]"}])
+def test_safetensors_that_numpylm_did_not_write_are_refused(header, path):
+    save_file({"weight": np.ones(3)}, path, header)
+    with pytest.raises(InputError, match=r"was not written by numpylm"):
+        load_checkpoint(path)
+
+
+def test_foreign_safetensors_in_a_dtype_numpy_lacks_are_refused_in_the_same_words(path):
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(InputError, match=r"was not written by numpylm"):
+        load_checkpoint(path)
+
+
+def test_a_header_that_is_no_json_is_refused(path):
+    save_file({"weight": np.ones(3)}, path, {"numpylm": "{"})
+    with pytest.raises(InputError, match="truncated or of another kind"):
+        load_checkpoint(path)
+
+
+def test_a_directory_or_a_path_to_nothing_is_refused(path):
+    for wrong in (path, path.parent, path / "below"):
+        with pytest.raises(InputError, match=r"^no checkpoint at ") as error:
+            load_checkpoint(wrong)
+        assert str(wrong) in str(error.value)
+
+
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
+
+
+class FullDisk:
+    """A file that takes half of what is written to it."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def write(self, data):
+        self.file.write(data[: len(data) // 2])
+        full_disk()
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync", "replace"])
+def test_a_save_that_fails_leaves_the_old_checkpoint_and_nothing_else(failing, path, monkeypatch):
+    save_checkpoint(path, TENSORS, ABOUT)
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        if failing == "write":
+            cls, right = type(path), type(path).open
+            patch.setattr(cls, "open", lambda self, *mode: FullDisk(right(self, *mode)))
+        else:
+            patch.setattr(os, failing, full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            save_checkpoint(path, {"E": np.zeros(1000)}, {})
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+    assert load_checkpoint(path)[1] == ABOUT
+
+
+def test_the_new_content_is_on_the_disk_before_it_takes_the_old_ones_place(path, monkeypatch):
+    path.write_bytes(b"old")
+    order, fsync, replace = [], os.fsync, os.replace
+
+    def noted_fsync(number):
+        order.append(("fsync", os.fstat(number).st_size, path.read_bytes()))
+        fsync(number)
+
+    def noted_replace(source, target):
+        order.append(("replace", source.stat().st_size, target.read_bytes()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    write_whole(path, b"newer")
+    assert order == [("fsync", 5, b"old"), ("replace", 5, b"old")]
+    assert path.read_bytes() == b"newer"
+
+
+def test_where_nothing_can_be_written_the_error_is_that_of_the_system(path):
+    with pytest.raises(FileNotFoundError):
+        save_checkpoint(path.parent / "none" / "model.safetensors", TENSORS, ABOUT)
+    path.mkdir()
+    with pytest.raises(OSError):
+        write_whole(path, b"data")
+    assert list(path.parent.iterdir()) == [path]
