@@ -1,0 +1,142 @@
+"""From logits to text: choose a token, append it, look again.
+
+    logits --temperature, top-k, top-p--> p --one random number--> token --append--> ids
+
+Probabilities are float64 and sum to 1, whatever the dtype of the model.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .config import Config, InputError, option
+from .metrics import token_nats
+from .ops import Array, check_ids
+
+SUM_TOLERANCE = 1e-6  # a p of float32 sums to 1 within about this
+
+
+@dataclass(frozen=True)
+class GenerateConfig(Config):
+    """how to choose each token"""
+
+    tokens: int = option(200, "how many tokens to generate", minimum=0)
+    temperature: float = option(
+        1.0, "below 1 prefers likely tokens, above 1 evens out; 0 takes the likeliest", minimum=0
+    )
+    top_k: int = option(0, "choose among the k likeliest tokens; 0 is all of them", minimum=0)
+    top_p: float = option(
+        1.0, "choose among the fewest tokens that hold this much probability", above=0, maximum=1
+    )
+    seed: int = option(0, "seed of the random numbers", minimum=0)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """New tokens, without the prompt, and how likely the model found each of them.
+
+    ids (n,)   probabilities (n,): the model's own p(w), at temperature 1 and with nothing cut off
+    """
+
+    ids: Array
+    probabilities: Array
+
+
+def next_probabilities(
+    logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+) -> Array:
+    """The distribution to draw the next token from.   logits (V,)  ->  p (V,), float64
+
+    In this order:
+
+        temperature   p(w) ∝ exp(z_w / temperature); 0 puts all on the largest z
+        top-k         keep the k likeliest tokens (0: all)
+        top-p         of what is left, keep the fewest likeliest that together reach top_p
+
+    and renormalise after each. One token is always kept. Of equally likely tokens the lower id goes
+    first, in every rule, so exactly k are kept and a tie at temperature 0 has one answer.
+
+    Source: top-k Fan et al. 2018, Hierarchical Neural Story Generation; top-p Holtzman et al. 2020,
+    The Curious Case of Neural Text Degeneration, section 3.1.
+    Raises InputError for logits that are not finite or not (V,), and for an option out of range.
+    """
+    GenerateConfig(temperature=temperature, top_k=top_k, top_p=top_p)  # checks the three
+    if logits.ndim != 1 or not logits.size or not np.isfinite(logits).all():
+        raise InputError(
+            f"logits must be finite numbers of shape (V,), not {logits.shape} with "
+            f"{np.count_nonzero(~np.isfinite(logits))} that are not finite: has the model diverged?"
+        )
+    z = logits.astype(np.float64)
+    kept = np.argsort(-z, kind="stable")[: 1 if temperature == 0 else top_k or None]
+    with np.errstate(over="ignore"):  # a tiny temperature may send a difference to −∞: exp gives 0
+        p_kept = np.exp((z[kept] - z[kept[0]]) / (temperature or 1.0))
+    p_kept /= p_kept.sum()
+    if top_p < 1:
+        enough = np.searchsorted(np.cumsum(p_kept), top_p) + 1
+        kept, p_kept = kept[:enough], p_kept[:enough] / p_kept[:enough].sum()
+    p = np.zeros_like(z)
+    p[kept] = p_kept
+    return p
+
+
+def sample_token(p: Array, rng: np.random.Generator) -> int:
+    """Draw w with probability p(w): the first w whose cumulative probability exceeds a random u.
+
+    p (V,). Takes one number from rng. Raises InputError unless p is non-negative and sums to 1.
+    """
+    if p.ndim != 1 or not np.all(p >= 0) or not abs(p.sum() - 1) <= SUM_TOLERANCE:
+        raise InputError(
+            f"p must be probabilities of shape (V,) that sum to 1; it has shape {p.shape} and "
+            f"sums to {p.sum()}: use next_probabilities"
+        )
+    cumulative = np.cumsum(p, dtype=np.float64)
+    u = rng.random() * cumulative[-1]  # below the last sum, also where that is not quite 1
+    return int(np.searchsorted(cumulative, u, side="right"))
+
+
+def _next_logits(model: Any, ids: Array) -> Array:
+    """Logits (V,) after ids (n,), of which the model sees the last context_length."""
+    return model.next_logits(ids[-model.config.context_length :])
+
+
+def _check_text(name: str, ids: Any, model: Any) -> Array:
+    ids = np.asarray(ids)
+    if ids.ndim != 1 or not ids.size:
+        raise InputError(f"{name} must be one text of at least one token, not of shape {ids.shape}")
+    return check_ids(name, ids, model.config.vocab_size)
+
+
+def generate(
+    model: Any, prompt_ids: Any, config: GenerateConfig, rng: np.random.Generator
+) -> Generated:
+    """Continue prompt_ids (n,) by config.tokens tokens, each drawn given all before it.
+
+    Once the text is longer than the model's context_length, the model sees the last context_length
+    tokens: older ones are forgotten, and a model with positions counts them from the first it sees.
+    Raises InputError for an empty prompt, an id outside the vocabulary, and logits not finite.
+    """
+    prompt = _check_text("prompt_ids", prompt_ids, model)
+    n = len(prompt)
+    ids = np.concatenate([prompt, np.zeros(config.tokens, prompt.dtype)])
+    probabilities = np.zeros(config.tokens)
+    for i in range(config.tokens):
+        logits = _next_logits(model, ids[: n + i])
+        p = next_probabilities(logits, config.temperature, config.top_k, config.top_p)
+        ids[n + i] = sample_token(p, rng)
+        probabilities[i] = next_probabilities(logits)[ids[n + i]]
+    return Generated(ids[n:], probabilities)
+
+
+def score(model: Any, ids: Any) -> Array:
+    """−log p of each token of a text given those before it.   ids (n,)  ->  nats (n − 1,), float64
+
+    The first token has nothing before it and gets no score. The model sees what it would see in
+    generate, which takes n − 1 calls of it.
+    Raises InputError for an empty text or an id outside the vocabulary.
+    """
+    ids = _check_text("ids", ids, model)
+    nats = np.zeros(len(ids) - 1)
+    for i in range(1, len(ids)):
+        nats[i - 1], _ = token_nats(_next_logits(model, ids[:i]), ids[i])
+    return nats

@@ -1,0 +1,277 @@
+"""From gradients to better parameters: SGD, Adam, clipping, and the learning rate over time.
+
+Every formula here works entry by entry, so it needs neither names nor shapes: it runs over the flat
+vector of all parameters, in blocks that stay in the processor's cache. Letters: p a parameter,
+g its gradient, η the learning rate, t the number of the step, counted from 1.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from .config import InputError
+from .model import Parameters
+from .ops import Array
+
+BLOCK = 2**18  # entries worked on at a time: p, g, m, v and one temporary share the cache
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    """Slices of at most BLOCK entries that cover a vector of `size`."""
+    return (slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK))
+
+
+def _require(holds: bool, name: str, value: float, wanted: str) -> None:
+    """State `holds` as a comparison that nan fails."""
+    if not holds:
+        raise InputError(f"{name} must be {wanted}, not {value}")
+
+
+class Optimizer:
+    """What SGD and Adam share: F9, the count of steps, and the moments a checkpoint must keep.
+
+    F9, decoupled weight decay: before the step,
+
+        p ← (1 − η λ) p            for the parameters named in `decayed`
+
+    λ is `weight_decay`. The decay never enters the moments, where Adam would divide it by √v̂. By
+    default the arrays of two or more axes decay; biases and gains are left alone.
+
+    Source: Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, Algorithms 1 and 2;
+    λ multiplied by η as in PyTorch.
+    Raises InputError for a negative or non-finite weight_decay and for a name it does not know.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        moments: tuple[str, ...],
+        weight_decay: float,
+        decayed: Iterable[str] | None,
+    ) -> None:
+        _require(
+            0 <= weight_decay < math.inf, "weight_decay", weight_decay, "finite and at least 0"
+        )
+        if decayed is None:
+            decayed = [name for name, array in params.items() if array.ndim >= 2]
+        self.decayed = tuple(decayed)
+        for name in self.decayed:
+            if name not in params:
+                raise InputError(
+                    f"decayed names {name!r}, which is no parameter; these are: {', '.join(params)}"
+                )
+        self.params = params
+        self.weight_decay = weight_decay
+        self.steps = 0
+        self._moments = {name: np.zeros_like(params.flat) for name in moments}
+
+    def step(self, grads: Parameters, learning_rate: float) -> None:
+        """Change the parameters in place, once. SGD and Adam say how."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Array]:
+        """Copies of the moments, flat vectors by name; with `steps`, all that a step depends on."""
+        return {name: moment.copy() for name, moment in self._moments.items()}
+
+    def load_state(self, state: Mapping[str, Array], steps: int) -> None:
+        """Continue from a `state()` taken after `steps` steps, as if there had been no break.
+
+        Raises InputError, before anything is changed, where a name, a shape or steps is wrong.
+        """
+        _require(steps >= 0, "steps", steps, "at least 0")
+        if set(state) != set(self._moments):
+            raise InputError(
+                f"state holds {sorted(state)}, but this {type(self).__name__} keeps "
+                f"{sorted(self._moments)}: load it into the optimizer that it came from"
+            )
+        for name, moment in self._moments.items():
+            if np.shape(state[name]) != moment.shape:
+                raise InputError(
+                    f"state {name!r} has shape {np.shape(state[name])}, but the parameters need "
+                    f"{moment.shape}: load it beside the model that it came from"
+                )
+        for name, moment in self._moments.items():
+            moment[...] = state[name]
+        self.steps = int(steps)
+
+    def _begin(self, grads: Parameters, learning_rate: float) -> None:
+        """The checks, the count and the decay with which every step starts."""
+        p, g = self.params.flat, grads.flat
+        if g.shape != p.shape or g.dtype != p.dtype:
+            raise InputError(
+                f"grads {g.shape} {g.dtype} must be laid out like the parameters {p.shape} "
+                f"{p.dtype}: make them with params.like()"
+            )
+        _require(
+            0 <= learning_rate < math.inf, "learning_rate", learning_rate, "finite and at least 0"
+        )
+        self.steps += 1
+        if self.weight_decay:
+            for name in self.decayed:
+                self.params[name] *= 1 - learning_rate * self.weight_decay
+
+
+class SGD(Optimizer):
+    """F7: gradient descent with momentum.
+
+        u ← μ u + g                the velocity, 0 at first
+        p ← p − η u
+
+    μ is `momentum`, in [0, 1); 0, the default, is plain gradient descent and keeps no velocity.
+    Weight decay is decoupled (F9), not the L2 term inside g that PyTorch's SGD has.
+
+    Source: Polyak 1964 (heavy ball), in the form of PyTorch's SGD, where η multiplies the whole
+    velocity. Raises InputError for an option out of its range.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        decayed: Iterable[str] | None = None,
+    ) -> None:
+        _require(0 <= momentum < 1, "momentum", momentum, "in [0, 1)")
+        super().__init__(params, ("velocity",) if momentum else (), weight_decay, decayed)
+        self.momentum = momentum
+
+    def step(self, grads: Parameters, learning_rate: float) -> None:
+        """F7, in place. Raises InputError for grads of another layout or a bad learning_rate."""
+        self._begin(grads, learning_rate)
+        size = self.params.flat.size
+        temporary = np.empty(min(BLOCK, size), self.params.flat.dtype)
+        for block in _blocks(size):
+            p, u = self.params.flat[block], grads.flat[block]
+            if self.momentum:
+                g, u = u, self._moments["velocity"][block]
+                u *= self.momentum
+                u += g
+            change = np.multiply(u, learning_rate, out=temporary[: p.size])
+            p -= change
+
+
+class Adam(Optimizer):
+    """F8: each entry takes steps of about η, whatever the size of its gradient.
+
+        m ← β1 m + (1 − β1) g              running mean of g, 0 at first
+        v ← β2 v + (1 − β2) g²             running mean of g², 0 at first
+        m̂ = m / (1 − β1^t)                 both start at 0 and are too small at first,
+        v̂ = v / (1 − β2^t)                 by exactly these factors
+        p ← p − η m̂ / (√v̂ + ε)
+
+    β1 and β2 in [0, 1) and ε > 0, outside the root, have the paper's values, which are PyTorch's.
+    With weight_decay (F9) this is AdamW.
+
+    Source: Kingma & Ba 2015, Adam, Algorithm 1. Raises InputError for an option out of its range.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decayed: Iterable[str] | None = None,
+    ) -> None:
+        _require(0 <= beta1 < 1, "beta1", beta1, "in [0, 1)")
+        _require(0 <= beta2 < 1, "beta2", beta2, "in [0, 1)")
+        _require(0 < eps < math.inf, "eps", eps, "finite and above 0")
+        super().__init__(params, ("m", "v"), weight_decay, decayed)
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+
+    def step(self, grads: Parameters, learning_rate: float) -> None:
+        """F8, in place. Raises InputError for grads of another layout or a bad learning_rate."""
+        self._begin(grads, learning_rate)
+        m_part, v_part = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
+        size = self.params.flat.size
+        temporary = np.empty(min(BLOCK, size), self.params.flat.dtype)
+        for block in _blocks(size):
+            p, g = self.params.flat[block], grads.flat[block]
+            m, v = self._moments["m"][block], self._moments["v"][block]
+            change = temporary[: p.size]
+
+            m *= self.beta1
+            m += np.multiply(g, 1 - self.beta1, out=change)
+            v *= self.beta2
+            np.multiply(g, g, out=change)
+            change *= 1 - self.beta2
+            v += change
+
+            np.divide(v, v_part, out=change)
+            np.sqrt(change, out=change)
+            change += self.eps
+            np.divide(m, change, out=change)
+            change *= learning_rate / m_part
+            p -= change
+
+
+def global_norm(grads: Parameters) -> float:
+    """|g| = √(Σ g²) over every entry of every gradient, summed in float64."""
+    total = 0.0
+    for block in _blocks(grads.flat.size):
+        g = grads.flat[block].astype(np.float64)
+        total += float(g @ g)
+    return math.sqrt(total)
+
+
+def clip_by_global_norm(grads: Parameters, max_norm: float) -> float:
+    """F10: shorten the gradient, seen as one long vector, to at most max_norm. Returns |g| before.
+
+        g ← g max_norm / |g|       if |g| > max_norm; otherwise g is untouched
+
+    In place. One factor for all entries keeps the direction; a norm for each tensor would not.
+    PyTorch's clip_grad_norm_ divides by |g| + 1e-6 instead and so ends slightly below max_norm.
+
+    Source: Pascanu, Mikolov & Bengio 2013, On the difficulty of training RNNs, Algorithm 1.
+    Raises InputError for a max_norm that is not finite and above 0, and, with the gradients
+    untouched, for a norm that is nan or infinite: no factor could repair them.
+    """
+    _require(0 < max_norm < math.inf, "max_norm", max_norm, "finite and above 0")
+    norm = global_norm(grads)
+    if not math.isfinite(norm):
+        raise InputError(f"the norm of grads is {norm}: training diverged; lower the learning rate")
+    if norm > max_norm:
+        grads.flat *= max_norm / norm
+    return norm
+
+
+SCHEDULES = ("constant", "cosine")
+
+
+def learning_rate_at(
+    step: int,
+    peak: float,
+    warmup: int = 0,
+    total: int = 0,
+    floor: float = 0.0,
+    schedule: str = "cosine",
+) -> float:
+    """F11: the learning rate of step s = 0, 1, ...: a straight line up, then half a cosine down.
+
+        η = peak (s + 1) / (warmup + 1)                                     s < warmup
+        η = floor + (peak − floor) (1 + cos(π (s − warmup) / (total − warmup))) / 2
+        η = floor                                                           s ≥ total
+
+    The warm-up starts above 0, so that no step is wasted, and step `warmup` is the first at `peak`.
+    schedule="constant" stays at peak after the warm-up; total and floor then play no part.
+
+    Source: Loshchilov & Hutter 2017, SGDR, equation 5, without restarts; warm-up as in nanoGPT.
+    Raises InputError for a negative step, warmup or total, a peak that is negative or not finite,
+    a floor outside [0, peak], or an unknown schedule.
+    """
+    _require(0 <= peak < math.inf, "peak", peak, "finite and at least 0")
+    _require(0 <= floor <= peak, "floor", floor, f"in [0, peak], peak being {peak}")
+    for name, count in (("step", step), ("warmup", warmup), ("total", total)):
+        _require(count >= 0, name, count, "at least 0")
+    if schedule not in SCHEDULES:
+        raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    if schedule == "constant":
+        return peak
+    if step >= total:
+        return floor
+    progress = (step - warmup) / (total - warmup)
+    return floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2
