@@ -57,7 +57,8 @@ class Corpus:
 
     A text is two streams of ids, (n,): its first 90 % and its last 10 %. A toy language is two
     tables, (N, length), one sentence a row, drawn independently of each other. entropy: nats per
-    predicted token that no model can beat; None where nobody knows it.
+    predicted token that no model can beat; None where nobody knows it. heldout_characters: what
+    the held-out stream is in characters, for comparing tokenizers; None for a toy language.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Corpus:
     train: np.ndarray
     heldout: np.ndarray
     entropy: float | None = None
+    heldout_characters: int | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -119,7 +121,7 @@ def load_corpus(
             f"but context_length = {context_length} needs {context_length + 1} of each: "
             "use a longer text or a shorter context"
         )
-    return Corpus(name, summary, tokenizer, train, heldout)
+    return Corpus(name, summary, tokenizer, train, heldout, heldout_characters=len(text) - cut)
 
 
 def _toy_corpus(config: CorpusConfig, context_length: int, tokenizer: Tokenizer | None) -> Corpus:

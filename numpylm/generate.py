@@ -5,6 +5,7 @@
 Probabilities are float64 and sum to 1, whatever the dtype of the model.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,16 +96,36 @@ def sample_token(p: Array, rng: np.random.Generator) -> int:
     return int(np.searchsorted(cumulative, u, side="right"))
 
 
-def _next_logits(model: Any, ids: Array) -> Array:
-    """Logits (V,) after ids (n,), of which the model sees the last context_length."""
-    return model.next_logits(ids[-model.config.context_length :])
-
-
 def _check_text(name: str, ids: Any, model: Any) -> Array:
     ids = np.asarray(ids)
     if ids.ndim != 1 or not ids.size:
         raise InputError(f"{name} must be one text of at least one token, not of shape {ids.shape}")
     return check_ids(name, ids, model.config.vocab_size)
+
+
+def _reader(model: Any, padding: Array) -> Callable[[Array], Array]:
+    """A function: texts (B, n) so far -> logits (B, V) of what follows. Each call's texts continue
+    those of the call before; padding (B,) counts the tokens on the left that are no text.
+
+    A model with a key/value cache (`start`, `extend`) reads every token once, as long as the texts
+    fit into its context. Beyond that the last context_length tokens are read anew for each token,
+    because all their positions have changed.
+    """
+    N = model.config.context_length
+    if not hasattr(model, "extend"):
+        return lambda ids: np.stack(
+            [model.next_logits(row[pad:][-N:]) for row, pad in zip(ids, padding, strict=True)]
+        )
+    past = model.start(len(padding), padding)
+
+    def read(ids: Array) -> Array:
+        beyond = ids.shape[1] - N
+        if beyond <= 0:
+            return model.extend(ids[:, past.length :], past)[:, -1]
+        window = model.start(len(padding), np.maximum(padding - beyond, 0))
+        return model.extend(ids[:, -N:], window)[:, -1]
+
+    return read
 
 
 def generate(
@@ -116,16 +137,35 @@ def generate(
     tokens: older ones are forgotten, and a model with positions counts them from the first it sees.
     Raises InputError for an empty prompt, an id outside the vocabulary, and logits not finite.
     """
-    prompt = _check_text("prompt_ids", prompt_ids, model)
-    n = len(prompt)
-    ids = np.concatenate([prompt, np.zeros(config.tokens, prompt.dtype)])
-    probabilities = np.zeros(config.tokens)
-    for i in range(config.tokens):
-        logits = _next_logits(model, ids[: n + i])
-        p = next_probabilities(logits, config.temperature, config.top_k, config.top_p)
-        ids[n + i] = sample_token(p, rng)
-        probabilities[i] = next_probabilities(logits)[ids[n + i]]
-    return Generated(ids[n:], probabilities)
+    return generate_batch(model, [prompt_ids], config, [rng])[0]
+
+
+def generate_batch(
+    model: Any,
+    prompts: Sequence[Any],
+    config: GenerateConfig,
+    rngs: Sequence[np.random.Generator],
+) -> list[Generated]:
+    """`generate` for several prompts at once, of any lengths: the model reads them as one batch.
+
+    rngs: one generator for each prompt, so that a text does not depend on its neighbours.
+    """
+    if not prompts or len(rngs) != len(prompts):
+        raise InputError(f"give one rng for each prompt, not {len(rngs)} for {len(prompts)}")
+    prompts = [_check_text("prompt_ids", prompt, model) for prompt in prompts]
+    n = max(map(len, prompts))
+    padding = np.array([n - len(prompt) for prompt in prompts])
+    ids = np.zeros((len(prompts), n + config.tokens), dtype=np.int64)
+    for row, prompt in zip(ids, prompts, strict=True):
+        row[n - len(prompt) : n] = prompt
+    probabilities = np.zeros(ids.shape)
+    read = _reader(model, padding)
+    for i in range(n, ids.shape[1]):
+        for b, logits in enumerate(read(ids[:, :i])):
+            p = next_probabilities(logits, config.temperature, config.top_k, config.top_p)
+            ids[b, i] = sample_token(p, rngs[b])
+            probabilities[b, i] = next_probabilities(logits)[ids[b, i]]
+    return [Generated(ids[b, n:], probabilities[b, n:]) for b in range(len(prompts))]
 
 
 def score(model: Any, ids: Any) -> Array:
@@ -136,7 +176,8 @@ def score(model: Any, ids: Any) -> Array:
     Raises InputError for an empty text or an id outside the vocabulary.
     """
     ids = _check_text("ids", ids, model)
+    read = _reader(model, np.zeros(1, int))
     nats = np.zeros(len(ids) - 1)
     for i in range(1, len(ids)):
-        nats[i - 1], _ = token_nats(_next_logits(model, ids[:i]), ids[i])
+        nats[i - 1], _ = token_nats(read(ids[None, :i])[0], ids[i])
     return nats

@@ -1,7 +1,8 @@
 """Text <-> ids.
 
-A tokenizer is a vocabulary (id i stands for `symbols[i]`) and a way to cut text into symbols. Two
-kinds: characters, which lose nothing, and words, which forget white space except for newlines.
+A tokenizer is a vocabulary (id i stands for `symbols[i]`) and a way to cut text into symbols. Three
+kinds: characters, which lose nothing; words, which forget white space except for newlines; and byte
+pairs, between the two.
 """
 
 import re
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .config import InputError
+
+BYTES = 256  # the symbols to start from; each merge adds one
 
 
 class Tokenizer:
@@ -52,7 +55,7 @@ class Tokenizer:
         Of two equally frequent symbols the alphabetically first goes first. With unknown=True
         the unknown symbol has id 0 and counts as one of `max_vocab`.
         """
-        counts = Counter(cls.split(_checked(text)))
+        counts = Counter(cls.split(checked_text(text)))
         if not counts:
             raise InputError("text holds no symbols to build a vocabulary from")
         if unknown:
@@ -93,7 +96,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> np.ndarray:
         """text -> ids (n,), int64. A symbol that has no id is an InputError, or `unknown`."""
-        pieces = self.split(_checked(text))
+        pieces = self.split(checked_text(text))
         missing = -1 if self.unknown is None else self._ids[self.unknown]
         ids = np.array([self._ids.get(piece, missing) for piece in pieces], dtype=np.int64)
         if self.unknown is None and (ids < 0).any():
@@ -107,21 +110,23 @@ class Tokenizer:
 
     def decode(self, ids: ArrayLike) -> str:
         """ids (n,) -> text. An id that is no integer in 0..V-1 is an InputError."""
-        ids = np.asarray(ids)
-        if ids.ndim != 1:
-            raise InputError(f"ids must be one sequence, of shape (n,), not {ids.shape}")
-        if not ids.size:
-            return ""
-        if ids.dtype.kind not in "iu":
-            raise InputError(f"ids must be integers, not {ids.dtype}")
-        outside = (ids < 0) | (ids >= self.vocab_size)
-        if outside.any():
-            raise InputError(f"ids must be in 0..{self.vocab_size - 1}, not {ids[outside][0]}")
-        return self.join([self.symbols[i] for i in ids])
+        return self.join([self.symbols[i] for i in checked_ids(ids, self.vocab_size)])
 
     def to_dict(self) -> dict[str, Any]:
         """What `tokenizer_from_dict` needs, ready for JSON."""
         return {"kind": self.kind, "symbols": list(self.symbols), "unknown": self.unknown}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The tokenizer that `to_dict` described; anything else is an InputError."""
+        if set(values) != {"kind", "symbols", "unknown"}:
+            raise InputError(f"{cls.kind} are described by kind, symbols and unknown alone")
+        symbols, unknown = values["symbols"], values["unknown"]
+        if not isinstance(symbols, list | tuple):
+            raise InputError(f"symbols must be a list of strings, not {type(symbols).__name__}")
+        if not isinstance(unknown, str | None):
+            raise InputError(f"unknown must be one of the symbols, or None, not {unknown!r}")
+        return cls(symbols, unknown)
 
 
 class CharTokenizer(Tokenizer):
@@ -169,26 +174,103 @@ class WordTokenizer(Tokenizer):
         return WordTokenizer.NEEDLESS.sub("", " ".join(symbols))
 
 
+class BytePairTokenizer(Tokenizer):
+    """Runs of bytes that occur often; the library `tokenizers` learns them, and is an extra.
+
+    Every text can be written in them, so nothing is unknown, and decode(encode(text)) == text. The
+    reverse need not hold: a text has many spellings in byte pairs, and encode finds one of them.
+    `symbols` shows a space as Ġ, a newline as Ċ, and other bytes as GPT-2 does.
+
+    Source: Sennrich, Haddow and Birch 2016, Neural Machine Translation of Rare Words with Subword
+    Units; over bytes as in Radford et al. 2019, section 2.2.
+    """
+
+    kind = "byte-pairs"
+
+    def __init__(self, description: str) -> None:
+        """description: the JSON text in which the library keeps a tokenizer."""
+        try:
+            self._library = _library().Tokenizer.from_str(description)
+        except Exception as error:  # the library raises Exception itself
+            raise InputError(f"this describes no byte-pair tokenizer: {error}") from error
+        V = self._library.get_vocab_size()
+        self.symbols = tuple(self._library.id_to_token(i) for i in range(V))
+        self.unknown = None
+
+    @classmethod
+    def from_text(cls, text: str, max_vocab: int | None = None, unknown: bool = True) -> Self:
+        """Learn merges from a text until there are max_vocab symbols, or no pair occurs twice."""
+        if max_vocab is not None and max_vocab < BYTES:
+            raise InputError(f"max_vocab must be at least {BYTES}, the bytes, not {max_vocab}")
+        if not checked_text(text):
+            raise InputError("text holds no symbols to build a vocabulary from")
+        library = _library()
+        learned = library.Tokenizer(library.models.BPE())
+        learned.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        learned.decoder = library.decoders.ByteLevel()
+        trainer = library.trainers.BpeTrainer(
+            vocab_size=max_vocab or 10_000,
+            min_frequency=2,
+            initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        learned.train_from_iterator([text], trainer)
+        return cls(learned.to_str())
+
+    def encode(self, text: str) -> np.ndarray:
+        """text -> ids (n,), int64."""
+        return np.array(self._library.encode(checked_text(text)).ids, dtype=np.int64)
+
+    def decode(self, ids: ArrayLike) -> str:
+        """ids (n,) -> text. Bytes that are no UTF-8 show as U+FFFD."""
+        return self._library.decode(checked_ids(ids, self.vocab_size).tolist())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "description": self._library.to_str()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        if set(values) != {"kind", "description"}:
+            raise InputError("a byte-pair tokenizer is described by kind and description alone")
+        return cls(values["description"])
+
+
+def _library() -> Any:
+    try:
+        import tokenizers
+    except ImportError:
+        raise InputError("byte pairs need the library tokenizers: pip install tokenizers") from None
+    return tokenizers
+
+
 TOKENIZERS: dict[str, type[Tokenizer]] = {
-    kind.kind: kind for kind in (CharTokenizer, WordTokenizer)
+    kind.kind: kind for kind in (CharTokenizer, WordTokenizer, BytePairTokenizer)
 }
 
 
 def tokenizer_from_dict(values: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer that `to_dict` described; anything else is an InputError."""
-    if not isinstance(values, Mapping) or set(values) != {"kind", "symbols", "unknown"}:
-        raise InputError("a tokenizer is described by kind, symbols and unknown, and nothing else")
-    kind, symbols, unknown = values["kind"], values["symbols"], values["unknown"]
+    """The tokenizer that a `to_dict` described; anything else is an InputError."""
+    kind = values.get("kind") if isinstance(values, Mapping) else None
     if not isinstance(kind, str) or kind not in TOKENIZERS:
         raise InputError(f"kind of tokenizer must be one of {', '.join(TOKENIZERS)}, not {kind!r}")
-    if not isinstance(symbols, list | tuple):
-        raise InputError(f"symbols must be a list of strings, not {type(symbols).__name__}")
-    if not isinstance(unknown, str | None):
-        raise InputError(f"unknown must be one of the symbols, or None, not {unknown!r}")
-    return TOKENIZERS[kind](symbols, unknown)
+    return TOKENIZERS[kind].from_dict(values)
 
 
-def _checked(text: str) -> str:
+def checked_ids(ids: ArrayLike, vocab_size: int) -> np.ndarray:
+    """One sequence of ids in 0..vocab_size - 1 as an array; an InputError for anything else."""
+    ids = np.asarray(ids)
+    if ids.ndim != 1:
+        raise InputError(f"ids must be one sequence, of shape (n,), not {ids.shape}")
+    if ids.size and ids.dtype.kind not in "iu":
+        raise InputError(f"ids must be integers, not {ids.dtype}")
+    outside = (ids < 0) | (ids >= vocab_size)
+    if outside.any():
+        raise InputError(f"ids must be in 0..{vocab_size - 1}, not {ids[outside][0]}")
+    return ids
+
+
+def checked_text(text: str) -> str:
+    """The text, if it is one."""
     if not isinstance(text, str):
         raise InputError(f"text must be a string, not {type(text).__name__}")
     return text

@@ -11,10 +11,12 @@ from numpylm.config import InputError
 from numpylm.generate import (
     GenerateConfig,
     generate,
+    generate_batch,
     next_probabilities,
     sample_token,
     score,
 )
+from numpylm.gpt import GPT, GPTConfig
 
 # A sum of up to a thousand float64 probabilities, each rounded to within 1.1e-16 of itself.
 ROUNDING = 1e-15
@@ -315,3 +317,66 @@ def test_score_of_one_token_is_empty_and_of_none_an_error():
         score(Recorder(), [])
     with pytest.raises(InputError, match="ids"):
         score(Recorder(), [0, 6])
+
+
+# ---- the key/value cache ---------------------------------------------------------------------
+
+CACHE_TOLERANCE = 1e-12  # float64; the sums run in another order with the cache
+
+
+def small_gpt() -> GPT:
+    """A GPT of order 1 in float64 that sees 6 tokens."""
+    config = GPTConfig(vocab_size=11, context_length=6, layers=2, heads=2, width=8, init_std=0.5)
+    return GPT(config, np.random.default_rng(5), np.float64)
+
+
+class WithoutCache:
+    """The same model, asked without its cache."""
+
+    def __init__(self, model: GPT):
+        self.config, self.next_logits = model.config, model.next_logits
+
+
+@pytest.mark.parametrize("tokens", [3, 12])
+def test_with_the_cache_the_tokens_are_those_without_it_also_beyond_the_context(tokens):
+    model, config = small_gpt(), GenerateConfig(tokens=tokens)
+    for prompt in ([3], [1, 2, 3, 4], list(range(9))):
+        one = generate(model, prompt, config, np.random.default_rng(1))
+        other = generate(WithoutCache(model), prompt, config, np.random.default_rng(1))
+        np.testing.assert_array_equal(one.ids, other.ids)
+        np.testing.assert_allclose(
+            one.probabilities, other.probabilities, rtol=0, atol=CACHE_TOLERANCE
+        )
+
+
+def test_prompts_of_different_lengths_in_one_batch_are_continued_as_if_alone():
+    model, config = small_gpt(), GenerateConfig(tokens=10)
+    prompts = [[4], [1, 2, 3], [9, 8, 7, 6, 5, 4, 3, 2]]
+    together = generate_batch(model, prompts, config, [np.random.default_rng(n) for n in range(3)])
+    for n, prompt in enumerate(prompts):
+        alone = generate(model, prompt, config, np.random.default_rng(n))
+        np.testing.assert_array_equal(together[n].ids, alone.ids)
+        np.testing.assert_allclose(
+            together[n].probabilities, alone.probabilities, rtol=0, atol=CACHE_TOLERANCE
+        )
+
+
+def test_each_token_is_read_once_while_the_text_fits():
+    model = small_gpt()
+    sizes = []
+    extend = model.extend
+    model.extend = lambda ids, past: sizes.append(ids.shape[1]) or extend(ids, past)
+    generate(model, [1, 2], GenerateConfig(tokens=7), np.random.default_rng(0))
+    assert sizes == [2, 1, 1, 1, 1, 6, 6]
+
+
+def test_score_is_the_same_with_and_without_the_cache():
+    model, ids = small_gpt(), np.arange(10)
+    np.testing.assert_allclose(
+        score(model, ids), score(WithoutCache(model), ids), rtol=0, atol=CACHE_TOLERANCE
+    )
+
+
+def test_a_batch_needs_one_rng_for_each_prompt():
+    with pytest.raises(InputError, match="one rng for each prompt"):
+        generate_batch(small_gpt(), [[1], [2]], GenerateConfig(), [np.random.default_rng(0)])

@@ -1,10 +1,16 @@
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from numpylm.config import InputError
-from numpylm.tokenizers import CharTokenizer, WordTokenizer, tokenizer_from_dict
+from numpylm.tokenizers import (
+    BytePairTokenizer,
+    CharTokenizer,
+    WordTokenizer,
+    tokenizer_from_dict,
+)
 
 KINDS = [CharTokenizer, WordTokenizer]
 VERSE = "To be, or not to be:\nthat is the question. Don't ask; to be is to be!\n"
@@ -183,3 +189,48 @@ def test_text_must_be_text():
         CharTokenizer.from_text(b"abc")
     with pytest.raises(InputError, match="must be a string, not list"):
         CharTokenizer("abc").encode(["a"])
+
+
+# ---- byte pairs ------------------------------------------------------------------------------
+
+VERSE = "the cat and the hat, the bat and the rat\n" * 8 + "naïve 猫 🙂\n"
+
+
+@pytest.fixture
+def byte_pairs() -> BytePairTokenizer:
+    pytest.importorskip("tokenizers")
+    return BytePairTokenizer.from_text(VERSE, max_vocab=270)
+
+
+@pytest.mark.parametrize("text", [VERSE, "", "never seen: ÆØ ☃\t\n  x", "the"])
+def test_byte_pairs_write_every_text_and_lose_nothing(byte_pairs, text):
+    assert byte_pairs.decode(byte_pairs.encode(text)) == text
+
+
+def test_byte_pairs_merge_what_is_frequent(byte_pairs):
+    assert byte_pairs.vocab_size == 270 == len(byte_pairs.symbols)
+    assert len(byte_pairs.encode(VERSE)) < len(VERSE.encode()) / 2
+    assert "Ġthe" in byte_pairs.symbols
+
+
+def test_byte_pairs_survive_json(byte_pairs):
+    twin = tokenizer_from_dict(json.loads(json.dumps(byte_pairs.to_dict())))
+    np.testing.assert_array_equal(twin.encode(VERSE), byte_pairs.encode(VERSE))
+    assert twin.symbols == byte_pairs.symbols
+
+
+def test_byte_pairs_refuse_what_they_cannot_do(byte_pairs):
+    with pytest.raises(InputError, match="max_vocab must be at least 256"):
+        BytePairTokenizer.from_text(VERSE, max_vocab=100)
+    with pytest.raises(InputError, match="no symbols"):
+        BytePairTokenizer.from_text("")
+    with pytest.raises(InputError, match="describes no byte-pair tokenizer"):
+        tokenizer_from_dict({"kind": "byte-pairs", "description": "{}"})
+    with pytest.raises(InputError, match=r"must be in 0\.\.269, not 270"):
+        byte_pairs.decode([270])
+
+
+def test_without_the_library_byte_pairs_say_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(InputError, match="pip install tokenizers"):
+        BytePairTokenizer.from_text(VERSE)
