@@ -22,13 +22,12 @@ __main__      python -m numpylm ...
 from .attention_lm import AttentionLM, AttentionLMConfig
 from .config import InputError
 from .corpora import Corpus, CorpusConfig, load_corpus
-from .generate import GenerateConfig, generate
+from .generate import GenerateConfig
 from .gpt import GPT, GPTConfig
 from .gradcheck import check_model, check_op
 from .model import Model, Parameters
 from .optim import SGD, Adam
 from .runs import Run, TrainConfig, load_trained
-from .train import train
 
 __version__ = "0.1.0"
 
@@ -49,8 +48,6 @@ __all__ = [
     "TrainConfig",
     "check_model",
     "check_op",
-    "generate",
     "load_corpus",
     "load_trained",
-    "train",
 ]

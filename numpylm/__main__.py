@@ -14,13 +14,20 @@ import numpy as np
 from .batches import sweep
 from .config import Config, InputError, add_flags, from_flags
 from .corpora import CorpusConfig, load_corpus
-from .figures import draw_course, draw_run
+from .figures import draw_course, draw_run, draw_task, save_figures
+from .figures import kill_matrix as draw_kill_matrix
 from .generate import GenerateConfig, generate, next_probabilities
 from .gradcases import check_everything
 from .gradcheck import Report
+from .induction import InductionConfig, draw_induction, induction_text, train_layers
+from .ladder import LadderConfig, climb, draw_ladder, ladder_text
 from .metrics import evaluate
-from .runs import MODELS, Run, TrainConfig, load_trained
-from .train import introduction, landmarks, summary, train
+from .notebooks import notebooks_in, refresh
+from .oracles import closing, heading, kill_matrix
+from .runs import MODELS, RECIPES, Run, load_trained
+from .task_tools import task_text
+from .tasks import TASKS, run_task
+from .train import introduction, landmarks, summary, train, verdict
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -45,13 +52,13 @@ def train_command(flags: Namespace) -> int:
     if flags.resume:
         run = Run.resume(flags.resume, _only_steps(vars(flags)))
     else:
-        kind = MODELS[flags.kind]
-        model_config = from_flags(kind.Config(), vars(flags))
-        corpus_config = from_flags(CorpusConfig(), vars(flags))
-        config = from_flags(TrainConfig(), vars(flags))
+        recipe = RECIPES[flags.chosen]
+        model_config = from_flags(recipe.model, vars(flags))
+        corpus_config = from_flags(recipe.corpus, vars(flags))
+        config = from_flags(recipe.train, vars(flags))
         text = Path(corpus_config.text).stem or corpus_config.corpus
-        folder = flags.out or _free_folder(Path("runs") / f"{flags.kind}-{text}")
-        run = Run.start(folder, kind, model_config, corpus_config, config)
+        folder = flags.out or _free_folder(Path("runs") / f"{flags.chosen}-{text}")
+        run = Run.start(folder, MODELS[recipe.kind], model_config, corpus_config, config)
     print(introduction(run), flush=True)
     if not train(run):
         print(f"stopped after step {run.step}, which is saved. To go on:")
@@ -73,12 +80,9 @@ def evaluate_command(flags: Namespace) -> int:
     corpus = load_corpus(config, T, tokenizer)
     print(corpus.describe())
     for part, ids in (("held-out", corpus.heldout), ("training", corpus.train)):
-        result = evaluate(model, sweep(ids, 64, T))
-        print(
-            f"    {result.loss:.4f} nats per token on {result.tokens:,} {part} tokens: "
-            f"perplexity {result.perplexity:.3f}, accuracy {result.accuracy:.1%}"
-        )
-    print("\n".join(f"    {line}" for line in landmarks(corpus)))
+        print("   ", verdict(evaluate(model, sweep(ids, 64, T)), corpus, part))
+    for what, nats in landmarks(corpus).items():
+        print(f"    {nats:.4f} nats  {what}")
     return 0
 
 
@@ -112,6 +116,8 @@ def _print_probabilities(tokenizer: Any, ids: Any, probabilities: Any) -> None:
 
 def gradcheck_command(flags: Namespace) -> int:
     """Compare every gradient of the library with numerical ones; exit with 1 if any is wrong."""
+    if flags.mutants:
+        return _mutants(flags.out)
     checks = []
     print(Report([]))
     for report in check_everything():
@@ -122,6 +128,18 @@ def gradcheck_command(flags: Namespace) -> int:
     return 1 if wrong else 0
 
 
+def _mutants(folder: Path) -> int:
+    """Slip each mistake of the registry in, and show which oracles see it."""
+    print(heading())
+    rows = []
+    for row in kill_matrix():
+        rows.append(row)
+        print(row, flush=True)
+    print(closing(rows))
+    print(*save_figures({"kill_matrix": draw_kill_matrix(rows)}, folder))
+    return 0 if all(row.killers for row in rows) else 1
+
+
 def figures_command(flags: Namespace) -> int:
     """Draw the figures of the README again; trains a small model for them."""
     for path in draw_course(flags.out):
@@ -129,12 +147,55 @@ def figures_command(flags: Namespace) -> int:
     return 0
 
 
+def ladder_command(flags: Namespace) -> int:
+    """Climb from section 4 to a Transformer block: each model on each toy language."""
+    if flags.induction:
+        return _induction(from_flags(InductionConfig(), vars(flags)), flags.out)
+    table = climb(from_flags(LadderConfig(), vars(flags)))
+    print(ladder_text(table))
+    print(*save_figures({"ladder": draw_ladder(table)}, flags.out))
+    return 0
+
+
+def _induction(config: InductionConfig, folder: Path) -> int:
+    """The step after the ladder: a second layer, which forms induction heads."""
+    runs = []
+    for layers in (1, 2):
+        runs.append(train_layers(layers, config))
+        print(induction_text(runs[-1]), flush=True)
+    print(*save_figures({"induction_head": draw_induction(runs[-1])}, folder))
+    return 0
+
+
+def notebooks_command(flags: Namespace) -> int:
+    """Execute every notebook of the course again, and write what it shows back into it."""
+    for path in notebooks_in(flags.folder):
+        print(f"{path}: {'changed' if refresh(path) else 'as it was'}", flush=True)
+    return 0
+
+
+def task_command(flags: Namespace) -> int:
+    """Train a model for one of four tasks, and compare it with what must fail at it."""
+    folder = flags.out or _free_folder(Path("runs") / f"task-{flags.task}")
+    config = from_flags(TASKS[flags.task].defaults, vars(flags))
+    print(
+        f"{flags.task}: {config.seeds} models, {config.steps:,} steps each on "
+        f"{config.examples:,} examples; measured on {config.heldout_examples:,} of compositions "
+        "that are not among them",
+        flush=True,
+    )
+    result = run_task(flags.task, config)
+    print(task_text(result))
+    print(*draw_task(result, folder), sep="\n")
+    return 0
+
+
 def _parser(words: Sequence[str]) -> ArgumentParser:
-    """The options of `train` are those of the model that --model names, so that is read first."""
-    model = ArgumentParser(prog="python -m numpylm train", add_help=False, allow_abbrev=False)
-    help = "what to train; with --help, its options (default: attention)"
-    model.add_argument("--model", choices=tuple(MODELS), default=SUPPRESS, help=help)
-    chosen = getattr(model.parse_known_args(words)[0], "model", "attention")
+    """The options of `train` and their defaults depend on the recipe, so that is read first."""
+    which = ArgumentParser(prog="python -m numpylm train", add_help=False, allow_abbrev=False)
+    help = "what to train, and from which defaults; with --help, its options (default: attention)"
+    which.add_argument("--model", choices=tuple(RECIPES), default=SUPPRESS, help=help)
+    chosen = getattr(which.parse_known_args(words)[0], "model", "attention")
 
     parser = ArgumentParser(
         prog="python -m numpylm",
@@ -153,9 +214,8 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
             add_flags(added, config)
         return added
 
-    configs = (MODELS[chosen].Config(), CorpusConfig(), TrainConfig())
-    added = command(train_command, *configs, parents=[model])
-    added.set_defaults(kind=chosen)
+    added = command(train_command, *RECIPES[chosen][1:], parents=[which])
+    added.set_defaults(chosen=chosen)
     added.add_argument("--out", type=Path, help="folder of the run (default: a new one in runs/)")
     added.add_argument("--resume", type=Path, metavar="RUN", help="continue the run in this folder")
     added = command(evaluate_command, CorpusConfig())
@@ -167,17 +227,45 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
     added.add_argument(
         "--next", type=int, metavar="N", help="list the N likeliest next tokens only"
     )
-    command(gradcheck_command)
+    added = command(gradcheck_command)
+    added.add_argument(
+        "--mutants", action="store_true", help="check the checks: which of them see which mistakes"
+    )
+    added.add_argument(
+        "--out", type=Path, default=Path("figures"), help="folder of the figure (default: figures)"
+    )
     added = command(figures_command)
     added.add_argument(
         "--out", type=Path, default=Path("figures"), help="folder (default: figures)"
+    )
+    added = command(ladder_command, LadderConfig())
+    added.add_argument(
+        "--induction", action="store_true", help="two layers instead: one against two on `recall`"
+    )
+    added.add_argument(
+        "--out", type=Path, default=Path("figures"), help="folder of the figure (default: figures)"
+    )
+    tasks = command(task_command).add_subparsers(dest="task", required=True, metavar="TASK")
+    for name, task in TASKS.items():
+        text = task.run.__doc__
+        added = tasks.add_parser(name, help=text, description=text, allow_abbrev=False)
+        add_flags(added, task.defaults)
+        help = "folder of the pictures (default: a new one in runs/)"
+        added.add_argument("--out", type=Path, help=help)
+    added = command(notebooks_command)
+    added.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("notebooks"),
+        help="folder (default: notebooks)",
     )
     return parser
 
 
 def _only_steps(flags: dict[str, Any]) -> int | None:
     """--resume takes everything from the checkpoint; only --steps may be given with it."""
-    extra = set(flags) - {"run_command", "kind", "out", "resume", "steps"}
+    extra = set(flags) - {"run_command", "chosen", "out", "resume", "steps"}
     if extra or flags["out"]:
         name = sorted(extra)[0].replace("_", "-") if extra else "out"
         raise InputError(f"--resume continues a run with its own settings: leave out --{name}")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .config import option
+from .config import InputError, option
 from .model import Model, ModelConfig, Parameters
 from .ops import (
     Array,
@@ -18,9 +18,15 @@ from .ops import (
     causal_mask,
     embedding_backward,
     embedding_forward,
+    linear_backward,
+    linear_forward,
     output_backward,
     output_forward,
+    positions_backward,
+    positions_forward,
 )
+
+PROJECTIONS = ("W_q", "W_k", "W_v")
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,17 @@ class AttentionLMConfig(ModelConfig):
         1.0, "factor on e_i·e_j: 1 in the seed, C**-0.5 in the Transformer", above=0
     )
     tied: bool = option(True, "predict with E itself; otherwise with a table U of its own")
-    init_std: float = option(0.1, "standard deviation of the initial numbers", above=0)
+    positions: bool = option(False, "add to e_i a learned P[i]: the order of words is seen")
+    projections: bool = option(False, "query, key and value are e W_q, e W_k and e W_v, not e")
+    init_std: float = option(0.1, "standard deviation of the initial tables", above=0)
 
 
 class AttentionLMCache(NamedTuple):
     """In the order of computation; attention.a holds the weights a_ij (..., T, T)."""
 
     embedding: tuple
+    positions: tuple | None
+    projections: list[tuple] | None
     attention: AttentionCache
     output: tuple
 
@@ -62,10 +72,14 @@ class AttentionLM(Model):
     """F1 e_i = E[x_i]    F2, F3 c_i = Σ_j softmax_j(scale e_i·e_j) e_j    F4 p_i = softmax(E c_i)
 
     causal: the sums run over j ≤ i.   context="last": only c_n predicts, as the seed writes it.
-    tied=False: F4 uses a second table U instead of E. Parameters: E (V, C), and U (V, C) if untied.
+    Parameters: E (V, C). Source: section 4 of the seed document.
 
-    Source: section 4 of the seed document. It has no positions: c_i is the same for every order of
-    the tokens before i.
+    Each of three options repairs one thing that this cannot do (ladder.py says what):
+    tied=False         F4 predicts with a table U (V, C) of its own
+    positions=True     F18 e_i = E[x_i] + P[i], with P (context_length, C). Without, c_i is the same
+                       for every order of the tokens before i
+    projections=True   F12 q_i = e_i W_q, k_i = e_i W_k, v_i = e_i W_v, each W (C, C); then
+                       c_i = Σ_j softmax_j(scale q_i·k_j) v_j
     """
 
     Config = AttentionLMConfig
@@ -74,11 +88,20 @@ class AttentionLM(Model):
     @staticmethod
     def shapes(config: AttentionLMConfig) -> dict[str, tuple[int, ...]]:
         V, C = config.vocab_size, config.width
-        return {"E": (V, C)} if config.tied else {"E": (V, C), "U": (V, C)}
+        shapes: dict[str, tuple[int, ...]] = {"E": (V, C)}
+        if config.positions:
+            shapes["P"] = (config.context_length, C)
+        if config.projections:
+            shapes |= {name: (C, C) for name in PROJECTIONS}
+        if not config.tied:
+            shapes["U"] = (V, C)
+        return shapes
 
     def initialise(self, rng: np.random.Generator) -> None:
+        """Tables with deviation init_std; projections with C**-0.5, which keep the size of e."""
         for name, shape in self.params.shapes.items():
-            self.params[name] = rng.normal(0.0, self.config.init_std, shape)
+            std = self.config.width**-0.5 if name in PROJECTIONS else self.config.init_std
+            self.params[name] = rng.normal(0.0, std, shape)
 
     def forward(
         self, ids: Any, rng: np.random.Generator | None = None
@@ -86,47 +109,76 @@ class AttentionLM(Model):
         """ids (..., T)  ->  logits (..., T, V), or (..., V) where only c_n predicts.
 
         rng is what other models draw dropout from; there is none here.
+        Raises InputError for T > context_length where there are positions.
         """
-        e, embedding = embedding_forward(self.params["E"], np.asarray(ids))
-        mask = causal_mask(e.shape[-2]) if self.config.causal else None
-        c, attention = attention_forward(e, e, e, mask, self.config.scale)
-        if self.config.context == "last":
+        p, config = self.params, self.config
+        e, embedding = embedding_forward(p["E"], np.asarray(ids))
+        e, positions = positions_forward(e, p["P"]) if config.positions else (e, None)
+        (q, k, v), projections = self._project(e) if config.projections else ((e, e, e), None)
+        mask = causal_mask(e.shape[-2]) if config.causal else None
+        c, attention = attention_forward(q, k, v, mask, config.scale)
+        if config.context == "last":
             c = c[..., -1, :]
-        logits, output = output_forward(c, self.params["E" if self.config.tied else "U"])
-        return logits, AttentionLMCache(embedding, attention, output)
+        logits, output = output_forward(c, p[self._output_table])
+        return logits, AttentionLMCache(embedding, positions, projections, attention, output)
+
+    def _project(self, e: Array) -> tuple[list[Array], list[tuple]]:
+        """q = e W_q    k = e W_k    v = e W_v"""
+        pairs = [linear_forward(e, self.params[name]) for name in PROJECTIONS]
+        return [x for x, _ in pairs], [cache for _, cache in pairs]
+
+    @property
+    def _output_table(self) -> str:
+        return "E" if self.config.tied else "U"
 
     def backward(self, dlogits: Array, cache: AttentionLMCache) -> Parameters:
         """The sum of the four paths.
 
         e_i is query, key and value   =>   de_i = dq_i + dk_i + dv_i,   with q = k = v = e
                                            = Σ_j (ds_ij + ds_ji) e_j + Σ_j a_ji dc_j
+        projections, q_i = e_i W_q    =>   dq_i W_qᵀ for dq_i, and dW_q = Σ_i e_iᵀ dq_i; so k, v
+        positions, + P[i]             =>   dP_i = Σ de_i over the batch
         E embeds and predicts         =>   dE = embedding_backward(de) + Σ_i dlogits_i c_iᵀ
         """
-        dq, dk, dv, dtable = self._towards_e(dlogits, cache)
         grads = self.params.like()
-        grads["E"] = embedding_backward(dq + dk + dv, cache.embedding)
-        grads["E" if self.config.tied else "U"] += dtable
+        from_q, from_k, from_v = self._towards_e(dlogits, cache, grads)
+        de = from_q + from_k + from_v
+        if cache.positions is not None:
+            de, grads["P"] = positions_backward(de, cache.positions)
+        grads["E"] += embedding_backward(de, cache.embedding)
         return grads
 
     def backward_paths(self, dlogits: Array, cache: AttentionLMCache) -> Paths:
         """The same, kept apart: query + key + value + output is dE (untied: output is dU)."""
-        dq, dk, dv, dtable = self._towards_e(dlogits, cache)
-        query, key, value = (embedding_backward(de, cache.embedding) for de in (dq, dk, dv))
-        return Paths(query, key, value, output=dtable)
+        grads = self.params.like()
+        des = self._towards_e(dlogits, cache, grads)
+        query, key, value = (embedding_backward(de, cache.embedding) for de in des)
+        return Paths(query, key, value, output=grads[self._output_table])
 
-    @staticmethod
-    def _towards_e(dlogits: Array, cache: AttentionLMCache) -> tuple[Array, Array, Array, Array]:
-        dc, dtable = output_backward(dlogits, cache.output)
+    def _towards_e(
+        self, dlogits: Array, cache: AttentionLMCache, grads: Parameters
+    ) -> tuple[Array, ...]:
+        """de by way of the query, the key and the value; the output table's gradient and those of
+        the projections go into `grads`."""
+        dc, grads[self._output_table] = output_backward(dlogits, cache.output)
         if dc.shape != cache.attention.c.shape:  # only the last context was used
             dlast, dc = dc, np.zeros_like(cache.attention.c)
             dc[..., -1, :] = dlast
-        return *attention_backward(dc, cache.attention), dtable
+        dqkv = attention_backward(dc, cache.attention)
+        if cache.projections is None:
+            return dqkv
+        back = [linear_backward(dy, c) for dy, c in zip(dqkv, cache.projections, strict=True)]
+        for name, (_, dw, _) in zip(PROJECTIONS, back, strict=True):
+            grads[name] = dw
+        return tuple(de for de, _, _ in back)
 
     def loss(
         self, ids: Any, targets: Any, rng: np.random.Generator | None = None
     ) -> tuple[Any, Any]:
         """F5 in nats per predicted token; with context="last" only the last target is predicted."""
-        targets = np.asarray(targets)
+        ids, targets = np.asarray(ids), np.asarray(targets)
+        if targets.shape != ids.shape:
+            raise InputError(f"targets {targets.shape} must have the shape of ids {ids.shape}")
         last = self.config.context == "last"
         return super().loss(ids, targets[..., -1] if last else targets, rng)
 

@@ -163,7 +163,9 @@ def cross_attention_forward(
     return y, CrossAttentionCache(to_q, to_kv, attention, out)
 
 
-def cross_attention_backward(dy: Array, cache: CrossAttentionCache) -> tuple[Array | None, ...]:
+def cross_attention_backward(
+    dy: Array, cache: CrossAttentionCache
+) -> tuple[Array, Array, *tuple[Array | None, ...]]:
     """The three lines upwards.   ->  dx, dmemory, dw_q, db_q, dw_kv, db_kv, dw_out, db_out"""
     dc, dw_out, db_out = linear_backward(dy, cache.out)
     dq, dk, dv = multi_head_backward(dc, cache.attention)

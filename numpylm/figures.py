@@ -6,6 +6,7 @@ ASCII, so that no font lacks it.
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from matplotlib.figure import Figure
 from .attention_lm import AttentionLM, AttentionLMConfig, Paths
 from .config import InputError
 from .corpora import CorpusConfig
+from .gpt import GPT
 from .gradcheck import central_difference, complex_step
 from .languages import TOPICS
-from .ops import Array, cross_entropy_backward
+from .ops import Array, attention_forward, causal_mask, cross_entropy_backward
+from .oracles import ORACLES, Row
 from .runs import Run, TrainConfig
-from .train import train
+from .task_tools import Result, scores_by_seed
+from .train import landmarks, train
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",
@@ -87,6 +91,34 @@ def _write_cells(axes: Axes, values: Array, dark_below: float) -> None:
         if values[i, j]:
             colour = "white" if values[i, j] < dark_below else "black"
             axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=colour, size=9)
+
+
+def heatmaps(
+    tables: Mapping[str, Array], rows: Sequence[str], columns: Sequence[str], digits: int = 2
+) -> Figure:
+    """Tables (R, C) side by side, each with a title and a scale of its own, every number written.
+
+    A table without negative numbers goes from 0, dark, to its maximum, light; one with negative
+    numbers from orange over white, which is 0, to purple.
+    """
+    with rc_context(STYLE | {"axes.grid": False}):
+        width, height = 1.6 + 0.55 * len(columns), 1.0 + 0.4 * len(rows)
+        figure, axes = _figure(width * len(tables), height, columns=len(tables))
+        for ax, (title, table) in zip(axes, tables.items(), strict=True):
+            signed, top = bool(table.min() < 0), np.abs(table).max() or 1.0
+            low, cmap = (-top, "PuOr") if signed else (0, "cividis")
+            image = ax.imshow(table, vmin=low, vmax=top, cmap=cmap, aspect="auto")
+            for i, j in np.ndindex(table.shape):
+                x = table[i, j]
+                white = abs(x) > 0.6 * top if signed else x < 0.5 * top
+                text = f"{x:+.{digits}f}" if signed else f"{x:.{digits}f}"
+                colour = "white" if white else "black"
+                ax.text(j, i, text, ha="center", va="center", color=colour, size=9)
+            ax.set_title(title)
+            ax.set_xticks(range(len(columns)), columns)
+            ax.set_yticks(range(len(rows)), rows if ax is axes[0] else [""] * len(rows))
+            figure.colorbar(image, ax=ax)
+    return figure
 
 
 def principal_plane(table: Array) -> tuple[Array, Array]:
@@ -183,6 +215,142 @@ def four_paths(paths: Paths, words: Sequence[str]) -> Figure:
     return figure
 
 
+def three_masks(maps: Mapping[str, Array], source: int) -> Figure:
+    """Encoder, decoder, and both: their weights (T, T) side by side; a cross where the mask forbids.
+
+    In the last panel the first `source` tokens are the source, the others the target.
+    """
+    masks = ("mask: all $j$", r"mask: $j \leq i$", r"masks: all $j$, all $j$, $j \leq i$")
+    with rc_context(STYLE | {"axes.grid": False, "font.size": 13}):
+        figure, axes = _figure(13.5, 5.4, columns=3)
+        for ax, (title, a), mask in zip(axes, maps.items(), masks, strict=True):
+            image = ax.imshow(a, cmap="cividis", vmin=0, vmax=1)
+            image.set_data(np.ma.masked_equal(a, 0))
+            i, j = np.nonzero(a == 0)
+            ax.plot(j, i, "x", color="0.6", ms=9, mew=1.5)
+            words = [f"$x_{n}$" for n in range(1, len(a) + 1)]
+            ax.set(
+                title=f"{title}\n{mask}",
+                xlabel="key $j$: who is read",
+                ylabel="query $i$: who reads",
+            )
+            if ax is axes[-1]:
+                words[source:] = [f"$y_{n}$" for n in range(1, len(a) + 1 - source)]
+                ax.axhline(source - 0.5, color=ORANGE, lw=4)
+                ax.axvline(source - 0.5, color=ORANGE, lw=4)
+                ax.set(xlabel="source $x$        target $y$", ylabel="target $y$        source $x$")
+            ax.set_xticks(range(len(a)), words)
+            ax.set_yticks(range(len(a)), words)
+        figure.colorbar(image, ax=axes, label="weight $a_{ij}$", shrink=0.8)
+        figure.suptitle("One function, three masks: attention_forward(q, k, v, mask)")
+    return figure
+
+
+def kill_matrix(rows: Sequence[Row]) -> Figure:
+    """Which oracle sees how many of the mistakes in an op, a model or an optimizer."""
+    subjects = list(dict.fromkeys(row.mutant.subject for row in rows))
+    counts, seen = np.zeros(len(subjects)), np.zeros((len(subjects), len(ORACLES)))
+    for row in rows:
+        counts[subjects.index(row.mutant.subject)] += 1
+        seen[subjects.index(row.mutant.subject)] += [bool(row.seen[o]) for o in ORACLES]
+    alone = [sum(row.killers == (oracle,) for row in rows) for oracle in ORACLES]
+    with rc_context(STYLE | {"axes.grid": False}):
+        figure, (axes,) = _figure(7.5, 1.6 + 0.3 * len(subjects))
+        axes.imshow(seen / counts[:, None], cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
+        for i, j in np.ndindex(seen.shape):
+            share = seen[i, j] / counts[i]
+            text = f"{seen[i, j]:.0f}/{counts[i]:.0f}" if share else "."
+            colour = "white" if share > 0.6 else "black"
+            axes.text(j, i, text, ha="center", va="center", color=colour, size=9)
+        names = [f"{o}\n({n} seen by it alone)" for o, n in zip(ORACLES, alone, strict=True)]
+        axes.set_xticks(range(len(ORACLES)), names, size=8)
+        axes.set_yticks(range(len(subjects)), subjects, size=9)
+        axes.xaxis.tick_top()
+        axes.set_xlabel(f"{len(rows)} mistakes, {sum(not row.killers for row in rows)} unseen")
+    return figure
+
+
+def ladder_map(
+    rungs: Sequence[str],
+    languages: Sequence[str],
+    excess: Array,
+    written: Sequence[Sequence[str]],
+    derived: Array,
+) -> Figure:
+    """Nats over the entropy, a rung a row, a language a column: light where it is reached.
+
+    written: what stands in each cell, such as the spread over seeds. Under it stands `derived`,
+    the least excess that was derived, where that is not 0.
+    """
+    with rc_context(STYLE | {"axes.grid": False}):
+        figure, (axes,) = _figure(3.6 + 1.15 * len(languages), 1.3 + 0.55 * len(rungs))
+        top = max(excess.max(), 0.1)
+        image = axes.imshow(excess, cmap="cividis_r", vmin=0, vmax=top, aspect="auto")
+        for i, j in np.ndindex(excess.shape):
+            bound = f"\n$\\geq$ {derived[i, j]:.3f} derived" if derived[i, j] else ""
+            colour = "white" if excess[i, j] > 0.5 * top else "black"
+            axes.text(j, i, written[i][j] + bound, ha="center", va="center", color=colour, size=8)
+        axes.set_xticks(range(len(languages)), languages)
+        axes.set_yticks(range(len(rungs)), rungs)
+        axes.set_title("Nats per token over the entropy, best to worst seed")
+        figure.colorbar(image, label="nats over the entropy, best seed")
+    return figure
+
+
+def marked_attention(maps: Mapping[str, Array], words: Sequence[str], marks: Array) -> Figure:
+    """Attention maps (T, T) of one text side by side, a square around each pair where `marks`."""
+    with rc_context(STYLE | {"axes.grid": False}):
+        n = len(words)
+        figure, axes = _figure((1.0 + 0.22 * n) * len(maps), 1.3 + 0.22 * n, columns=len(maps))
+        queries, keys = np.nonzero(marks)
+        for ax, (title, a) in zip(axes, maps.items(), strict=True):
+            image = ax.imshow(a, cmap="cividis", vmin=0, vmax=1)
+            ax.plot(keys, queries, "s", ms=11, mfc="none", mec=ORANGE, mew=1.2)
+            ax.set_xticks(range(n), words)
+            ax.set_yticks(range(n), words)
+            ax.set(xlabel="key: who is read", ylabel="query: who reads", title=title)
+        figure.colorbar(image, ax=axes, label="$a_{ij}$", shrink=0.8)
+    return figure
+
+
+def reading_maps(a: Array, readers: Sequence[str], words: Sequence[str], title: str) -> Figure:
+    """Who reads whom in each block: a (L, T, S) as L maps, one above the other."""
+    with rc_context(STYLE | {"axes.grid": False}):
+        L, T, S = a.shape
+        figure = Figure(figsize=(2.6 + 0.3 * S, 1.3 + L * (0.6 + 0.27 * T)))
+        axes = figure.subplots(L, 1, sharex=True, squeeze=False)[:, 0]
+        for n, ax in enumerate(axes):
+            image = ax.imshow(a[n], cmap="cividis", vmin=0, vmax=1, aspect="auto")
+            ax.set_yticks(range(T), [_visible(word) for word in readers])
+            ax.set(ylabel="who reads", title=f"{title}, block {n + 1}")
+        axes[-1].set_xticks(range(S), [_visible(word) for word in words], rotation=90)
+        axes[-1].set_xlabel("who is read")
+        figure.colorbar(image, ax=[*axes], label="mean weight of the heads")
+    return figure
+
+
+def score_dots(scores: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+    """A panel for each metric: a dot for each seed of each method, and a line at the median.
+
+    scores: method -> metric -> a score for each seed.
+    """
+    methods, metrics = list(scores), list(next(iter(scores.values())))
+    with rc_context(STYLE):
+        figure, axes = _figure(1.6 + 2.4 * len(metrics), 1.3 + 0.4 * len(methods), len(metrics))
+        for ax, metric in zip(axes, metrics, strict=True):
+            for n, method in enumerate(methods):
+                seeds = scores[method][metric]
+                ax.plot(seeds, [n] * len(seeds), "o", color=COLOURS[n % 6], alpha=0.6)
+                ax.plot(np.median(seeds), n, "|", color="black", ms=16)
+            ax.set_yticks(range(len(methods)), methods if ax is axes[0] else [""] * len(methods))
+            ax.set_ylim(len(methods) - 0.5, -0.5)
+            ax.set_xlabel(metric)
+            if "perplexity" not in metric:
+                ax.set_xlim(-0.05, 1.05)
+        figure.suptitle(title)
+    return figure
+
+
 # ---- what the commands draw ------------------------------------------------------------------
 
 
@@ -196,18 +364,32 @@ def run_pictures(run: Run) -> dict[str, Figure]:
     with run.log.open(encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
     corpus, model = run.corpus, run.model
-    landmarks = {f"ln {corpus.tokenizer.vocab_size}": np.log(corpus.tokenizer.vocab_size)}
-    if corpus.entropy is not None:
-        landmarks["entropy"] = corpus.entropy
     symbols = corpus.tokenizer.symbols
     groups = {k: v.split() for k, v in TOPICS.items()} if corpus.name == "topics" else None
     ids = np.ravel(corpus.heldout)[: min(model.config.context_length, READABLE)]
     _, cache = model.forward(ids)
+    if isinstance(model, GPT):
+        a, title = cache.blocks[-1].attention.attention.a[0], "Last block, first head"
+    else:
+        a, title = cache.attention.a, ""
     return {
-        "loss": loss_curve(lines, landmarks),
+        "loss": loss_curve(lines, landmarks(corpus)),
         "embeddings": embedding_plane(model.params["E"], symbols, groups),
-        "attention": attention_map(cache.attention.a, [_visible(symbols[i]) for i in ids]),
+        "attention": attention_map(a, [_visible(symbols[i]) for i in ids], title),
     }
+
+
+def draw_task(result: Result, folder: Path) -> list[Path]:
+    """The scores of all seeds, and who read whom in the answers that task_text shows."""
+    title = f"{result.task}: held-out compositions"
+    pictures = {"scores": score_dots(scores_by_seed(result), title)}
+    counts: Counter[str] = Counter()
+    for answer in result.outcomes[0].answers:
+        verdict = "right" if answer.right else "wrong"
+        counts[verdict] += 1
+        maps = reading_maps(answer.attention, answer.readers, answer.words, f"{verdict} answer")
+        pictures[f"{verdict}_{counts[verdict]}"] = maps
+    return save_figures(pictures, folder)
 
 
 def draw_course(folder: Path) -> list[Path]:
@@ -219,6 +401,7 @@ def draw_course(folder: Path) -> list[Path]:
         pictures = {f"topics_{name}": figure for name, figure in run_pictures(run).items()}
     pictures["v_curve"] = _v_curve_of_section_4()
     pictures["four_paths"] = _four_paths_of_s1_s2_s3()
+    pictures["three_masks"] = three_masks(attention_of_the_family(), source=3)
     return save_figures(pictures, folder)
 
 
@@ -247,6 +430,29 @@ def _four_paths_of_s1_s2_s3() -> Figure:
     _, (cache, loss_cache) = model.loss(ids, targets)
     paths = model.backward_paths(cross_entropy_backward(1.0, loss_cache), cache)
     return four_paths(paths, ["S1", "S2", "S3"])
+
+
+def attention_of_the_family() -> dict[str, Array]:
+    """The weights a (6, 6) of the same q, k and v, as the three architectures call attention.
+
+    Encoder-decoder: the first three tokens read themselves, the last three read the first three,
+    and themselves backwards. That is three calls, and every row of a call sums to 1.
+    """
+    q, k, v = np.random.default_rng(0).normal(size=(3, 6, 4))
+    source, target, text = slice(0, 3), slice(3, 6), slice(0, 6)
+
+    def read(reader: slice, read: slice, mask: Array | None = None) -> Array:
+        return attention_forward(q[reader], k[read], v[read], mask, 4**-0.5)[1].a
+
+    both = np.zeros((6, 6))
+    both[source, source] = read(source, source)
+    both[target, source] = read(target, source)
+    both[target, target] = read(target, target, causal_mask(3))
+    return {
+        "Encoder, as BERT": read(text, text),
+        "Decoder, as GPT": read(text, text, causal_mask(6)),
+        "Encoder-decoder, as the Transformer": both,
+    }
 
 
 def save_figures(pictures: Mapping[str, Figure], folder: Path) -> list[Path]:

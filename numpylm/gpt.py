@@ -49,7 +49,7 @@ from .ops import (
 
 @dataclass(frozen=True)
 class GPTConfig(ModelConfig):
-    """GPT"""
+    """the GPT model"""
 
     context_length: int = option(64, "T at most, the tokens that the model can see", minimum=1)
     layers: int = option(4, "how many blocks", minimum=1)

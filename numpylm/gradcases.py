@@ -5,7 +5,7 @@ All sizes differ, weights are of order 1, some token repeats and some target is 
 under which a wrong gradient has nowhere to hide.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -14,9 +14,12 @@ import numpy as np
 
 from . import blocks, ops
 from .attention_lm import AttentionLM, AttentionLMConfig
+from .bert import BERTConfig, BERTForMaskedLM
+from .bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan
 from .gpt import GPT, GPTConfig
 from .gradcheck import Report, check_model, check_op
 from .model import Model
+from .transformer import Transformer, TransformerConfig
 
 B, T, S, C, V = 2, 3, 5, 4, 7
 
@@ -33,10 +36,16 @@ class OpCase(NamedTuple):
     def name(self) -> str:
         return f"{self.op}, {self.variant}" if self.variant else self.op
 
-    def check(self) -> Report:
-        forward = getattr(self.module, f"{self.op}_forward")
-        backward = getattr(self.module, f"{self.op}_backward")
-        return check_op(forward, backward, *self.args, name=self.name)
+    @property
+    def forward(self) -> Callable:
+        return getattr(self.module, f"{self.op}_forward")
+
+    @property
+    def backward(self) -> Callable:
+        return getattr(self.module, f"{self.op}_backward")
+
+    def check(self, **options: Any) -> Report:
+        return check_op(self.forward, self.backward, *self.args, name=self.name, **options)
 
 
 def op_cases() -> list[OpCase]:
@@ -64,6 +73,7 @@ def op_cases() -> list[OpCase]:
         OpCase("output", "", (x, normal(size=(V, C)))),
         OpCase("cross_entropy", "one is ignored", (logits, targets)),
         OpCase("nll", "one is ignored", (rng.uniform(0.2, 0.8, (B, T, V)), targets)),
+        OpCase("smoothed_cross_entropy", "one is ignored", (logits, targets, 0.3)),
         *_transformer_op_cases(),
     ]
 
@@ -77,6 +87,7 @@ def _transformer_op_cases() -> list[OpCase]:
         OpCase("gelu", "", (2 * x,)),
         OpCase("gelu_exact", "", (2 * x,)),
         OpCase("relu", "", (x,)),
+        OpCase("tanh", "", (x,)),
         OpCase("dropout", "", (x, 0.4, np.random.default_rng(4))),
         OpCase("dropout", "evaluation", (x, 0.4, None)),
         OpCase("positions", "", (x, table)),
@@ -118,14 +129,14 @@ def _without_biases(weights: tuple) -> tuple:
 
 
 class ModelCase(NamedTuple):
-    """A model with float64 parameters of order 1, and a batch (ids, targets)."""
+    """A model with float64 parameters of order 1, and a batch: what its loss takes."""
 
     name: str
     model: Model
-    batch: tuple[Any, Any]
+    batch: tuple[Any, ...]
 
-    def check(self) -> Report:
-        return check_model(self.model, self.batch, name=self.name)
+    def check(self, **options: Any) -> Report:
+        return check_model(self.model, self.batch, name=self.name, **options)
 
 
 def model_cases() -> Iterator[ModelCase]:
@@ -133,35 +144,87 @@ def model_cases() -> Iterator[ModelCase]:
     ids = np.array([[1, 6, 1, 2, 4], [5, 1, 1, 0, 2]])
     targets = np.array([[6, 1, 2, 4, 1], [1, ops.IGNORE, 0, 2, 6]])
     yield from _attention_lm_cases(ids, targets)
-    yield from _gpt_cases(np.vstack([ids, (ids + 1) % V]), np.vstack([targets, targets[::-1]]))
+    four = np.vstack([ids, (ids + 1) % V]), np.vstack([targets, targets[::-1]])
+    yield from _gpt_cases(*four)
+    yield from _bert_cases(*four)
+    yield from _transformer_cases()
 
 
 def _attention_lm_cases(ids: Any, targets: Any) -> Iterator[ModelCase]:
-    for context, causal, scale, tied in product(
-        ("all", "last"), (True, False), (1.0, 0.5), (True, False)
-    ):
+    as_written = product(("all", "last"), (True, False), (1.0, 0.5), (True, False), [()])
+    repairs = [("positions",), ("projections",), ("positions", "projections")]
+    repaired = product(("all", "last"), [True], [0.5], (True, False), repairs)
+    for context, causal, scale, tied, repair in (*as_written, *repaired):
         config = AttentionLMConfig(
             vocab_size=V,
+            context_length=8,
             width=C,
             context=context,
             causal=causal,
             scale=scale,
             tied=tied,
             init_std=1.0,
+            **dict.fromkeys(repair, True),
         )
-        name = f"AttentionLM {context}{' causal' * causal}{' scaled' * (scale < 1)}{' tied' * tied}"
+        words = [context, *["causal"] * causal, *["scaled"] * (scale < 1), *["tied"] * tied]
         yield ModelCase(
-            name, AttentionLM(config, np.random.default_rng(2), np.float64), (ids, targets)
+            " ".join(["AttentionLM", *words, *repair]),
+            AttentionLM(config, np.random.default_rng(2), np.float64),
+            (ids, targets),
         )
 
 
 def _gpt_cases(ids: Any, targets: Any) -> Iterator[ModelCase]:
-    for name, layers, bias in (("GPT", 2, True), ("GPT no biases", 1, False)):
-        config = GPTConfig(
-            vocab_size=V, context_length=8, layers=layers, heads=3, width=6, bias=bias
-        )
+    options: dict[str, dict[str, Any]] = {
+        "GPT": {"layers": 2},
+        "GPT no biases": {"layers": 1, "bias": False},
+        "GPT dropout": {"layers": 1, "dropout": 0.4},
+    }
+    for name, chosen in options.items():
+        config = GPTConfig(vocab_size=V, context_length=8, heads=3, width=6, **chosen)
         gpt = GPT(config, np.random.default_rng(2), np.float64)
-        yield ModelCase(name, order_one(gpt), (ids, targets))
+        draws = (np.random.default_rng(6),) if config.dropout else ()
+        yield ModelCase(name, order_one(gpt), (ids, targets, *draws))
+
+
+def _bert_cases(ids: Any, targets: Any) -> Iterator[ModelCase]:
+    segments = np.array([[0, 0, 1, 1, 1]] * 2 + [[0, 1, 1, 0, 0]] * 2)
+    attend = np.arange(5) < np.array([[5], [3], [4], [2]])
+    targets = np.where(attend, targets, ops.IGNORE)
+    sizes: dict[str, Any] = dict(vocab_size=V, context_length=8, dropout=0.2)
+    sizes |= dict(heads=3, width=6, hidden=9)
+    dropout = np.random.default_rng(7)
+    one, two = BERTConfig(layers=1, **sizes), BERTConfig(layers=2, **sizes)
+    of_class = BERTForClassConfig(layers=1, classes=3, **sizes)
+    for name, kind, config, truth in (
+        ("BERT masked tokens", BERTForMaskedLM, two, targets),
+        ("BERT class", BERTForClass, of_class, np.array([2, 0, 1, 2])),
+    ):
+        bert = order_one(kind(config, np.random.default_rng(2), np.float64))
+        yield ModelCase(name, bert, (ids, truth, dropout, segments, attend))
+    span = order_one(_SpanLogits(one, np.random.default_rng(2), np.float64))
+    upstream = np.random.default_rng(6).normal(size=(4, 2, 5))
+    yield ModelCase("BERT span, its logits", span, (ids, upstream, dropout, segments))
+
+
+class _SpanLogits(BERTForSpan):
+    """L = Σ dz·z of the span's logits: behind the softmax two of its biases have no gradient."""
+
+    def loss(self, ids: Any, targets: Any, *given: Any) -> Any:
+        logits, cache = self.forward(ids, *given)
+        return np.sum(targets * logits), (targets, cache)
+
+    def loss_backward(self, cache: Any) -> Any:
+        return self.backward(*cache)
+
+
+def _transformer_cases() -> Iterator[ModelCase]:
+    source = np.array([[4, 6, 4, 3, 5], [5, 5, 2, 0, 0], [3, 6, 6, 1, 0]])
+    target = np.array([[1, 3, 6, 3, 4, 2, 0], [1, 6, 4, 2, 0, 0, 0], [1, 5, 6, 6, 3, 4, 2]])
+    sizes: dict[str, Any] = dict(vocab_size=V, layers=2, heads=2, width=4, hidden=9)
+    config = TransformerConfig(smoothing=0.3, dropout=0.2, **sizes)
+    model = order_one(Transformer(config, np.random.default_rng(2), np.float64))
+    yield ModelCase("Transformer", model, (source, target, np.random.default_rng(7)))
 
 
 def order_one(model: Any) -> Any:

@@ -13,13 +13,18 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .config import InputError
 from .model import Model
 from .ops import Array
+
+if TYPE_CHECKING:
+    from .diagnose import Diagnosis
+
+Known = dict[tuple[str, str], Array]  # a numerical gradient by array and method
 
 FLOOR = 1e-3  # central differences of a whole model carry 3e-11 of noise: 1e-7 of this and no less
 ZERO = 1e-9  # a numerical gradient below this is rounding noise around 0
@@ -137,6 +142,7 @@ def check_op(
     name: str = "",
     rng: np.random.Generator | None = None,
     methods: Iterable[str] = tuple(METHODS),
+    known: Known | None = None,
 ) -> Report:
     """Check `backward` against numerical gradients of L = Σ dy·y, with dy random.
 
@@ -144,6 +150,9 @@ def check_op(
     among `args`, in their order (alone or in a tuple; None is passed over). All other arguments are
     handed on as they are. Raises InputError for a check that could show nothing: float32 inputs, an
     array with two axes of the same size, a gradient that is 0 everywhere.
+
+    known, a dict that starts empty, keeps the numerical gradients for another check of the same
+    forward at the same arguments.
     """
     subject = name or forward.__name__
     places = [i for i, arg in enumerate(args) if _is_float(arg)]
@@ -156,7 +165,7 @@ def check_op(
     _refuse_coinciding_axes(f"the result of {subject}", np.shape(y))
     dy = (rng or np.random.default_rng(0)).normal(size=np.shape(y))[()]
     answer = _as_tuple(backward(deepcopy(dy), cache))
-    names = _argument_names(forward, places)
+    names = argument_names(forward, places)
     if len(answer) != len(places):
         problem = f"backward returned {len(answer)} gradients for {len(places)} arrays {names}"
         return Report([Check(subject, "all", (), problem=problem)])
@@ -182,6 +191,7 @@ def check_op(
                 partial(loss_of, i),
                 methods,
                 changed,
+                known,
             )
             for i, n, dx in zip(places, names, answer, strict=True)
         ]
@@ -194,8 +204,11 @@ def check_model(
     *,
     name: str = "",
     methods: Iterable[str] = tuple(METHODS),
+    known: Known | None = None,
 ) -> Report:
     """Check `loss_backward` of a float64 model on a batch (ids, targets), array by array.
+
+    A batch (ids, targets, rng) checks it in training: every look draws the same dropout.
 
     Raises InputError as check_op does; the sizes that must differ are those of the batch, B and T,
     and the model's own: its vocabulary, its width and the like.
@@ -209,7 +222,7 @@ def check_model(
     own = ("vocab_size", "width", "hidden", "heads")
     sizes = tuple(getattr(model.config, size) for size in own if hasattr(model.config, size))
     _refuse_coinciding_axes(f"{subject}: batch and model", (*np.shape(batch[0]), *sizes))
-    _, cache = model.loss(*batch)
+    _, cache = model.loss(*deepcopy(batch))
     grads = model.loss_backward(cache)
 
     def loss_of(parameter: str, dtype: type) -> Callable[[Array], Any]:
@@ -217,16 +230,35 @@ def check_model(
 
         def loss(x: Array) -> Any:
             twin.params[parameter] = x
-            return twin.loss(*batch)[0]
+            return twin.loss(*deepcopy(batch))[0]
 
         return loss
 
     return Report(
         [
-            _compare(subject, n, x, grads[n], partial(loss_of, n), methods)
+            _compare(subject, n, x, grads[n], partial(loss_of, n), methods, known=known)
             for n, x in model.params.items()
         ]
     )
+
+
+def diagnose(name: str, function: Callable) -> "Diagnosis":
+    """What is wrong with your `function`, in a sentence: print it.
+
+        diagnose("attention", my_backward)        my_backward(dy, cache), for every op of ops.py and
+                                                  blocks.py, with the cache of the op's forward
+        diagnose("attention_forward", f)          f(q, k, v, mask, scale), or y and a cache
+        diagnose("AttentionLM", my_backward)      my_backward(model, dlogits, cache), as the method
+                                                  is written: gradients by name, or E's alone
+        diagnose("Adam", my_step)                 my_step(optimizer, grads, learning_rate)
+
+    It names the mistake if the registry (mutants.py) holds it, or two of them together; else it
+    says which array is wrong, where and by how much. A right answer is never accused, however
+    written, and neither is the rounding of float32. Raises InputError for an unknown name.
+    """
+    from .diagnose import diagnosis  # it needs the cases, which need this file
+
+    return diagnosis(name, function)
 
 
 def _compare(
@@ -237,6 +269,7 @@ def _compare(
     loss_in: Callable[[type], Callable],
     methods: Iterable[str],
     problem: str = "",
+    known: Known | None = None,
 ) -> Check:
     """One Check: `analytic` beside what each method finds, and the entry where they differ most."""
     if np.shape(analytic) != x.shape:
@@ -245,7 +278,11 @@ def _compare(
     errors = {}
     for key in methods:
         method = METHODS[key]
-        numeric = method.slope(loss_in(method.dtype), x)
+        numeric = None if known is None else known.get((name, key))
+        if numeric is None:
+            numeric = method.slope(loss_in(method.dtype), x)
+        if known is not None:
+            known[name, key] = numeric
         errors[key] = gradient_error(analytic, numeric)
         if not errors[key] < method.tolerance:  # so that nan is wrong too
             gap = np.abs(analytic - numeric)
@@ -282,7 +319,7 @@ def _as_tuple(answer: Any) -> tuple:
     return tuple(part for part in parts if part is not None)
 
 
-def _argument_names(forward: Callable, places: Sequence[int]) -> list[str]:
+def argument_names(forward: Callable, places: Sequence[int]) -> list[str]:
     names = forward.__code__.co_varnames if hasattr(forward, "__code__") else ()
     return [names[i] if i < len(names) else str(i) for i in places]
 

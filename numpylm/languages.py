@@ -7,9 +7,9 @@ writes the sentences, so the held-out loss of a model can be compared with the t
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import accumulate, product
 from typing import Any
 
@@ -29,17 +29,21 @@ class Language:
     start: the distribution of the first state. step(s): every (probability, symbol, next state)
     that may follow; the probabilities sum to 1. A sentence starts at `start` and has a given
     length, so each sentence is one window.
+
+    alike(s): states for which it is equal write symbols of the same probabilities from then on, if
+    of other names. It only shortens the computation of the entropy.
     """
 
     summary: str
     symbols: tuple[str, ...]
     start: Belief
     step: Callable[[State], list[Step]]
+    alike: Callable[[State], Hashable] = lambda state: state
 
     def sample(self, rng: np.random.Generator, n_sentences: int, length: int) -> list[list[str]]:
         """n_sentences independent sentences, each a list of `length` symbols."""
 
-        @cache
+        @lru_cache(10_000)  # a state that remembers a past seldom returns
         def choices(state: State) -> tuple[list[float], list[Step]]:
             steps = self.step(state)
             return list(accumulate(step[0] for step in steps)), steps
@@ -80,13 +84,25 @@ class Language:
             read[symbol] = p, {state: q / p for state, q in states.items()}
         return read
 
+    def nats(self, sentence: Sequence[str]) -> list[float]:
+        """−log p(x_t | x_1..x_{t−1}) for every symbol, also the first: what truth itself pays.
+
+        Raises KeyError for a sentence that the machine never writes.
+        """
+        belief, nats = self.start, []
+        for symbol in sentence:
+            p, belief = self.read(belief)[symbol]
+            nats.append(-math.log(p))
+        return nats
+
     def entropy_by_position(self, length: int) -> np.ndarray:
         """H(x_{t+1} | x_1..x_t) in nats for t = 1..length-1; shape (length - 1,).
 
             H(x_{t+1} | x_1..x_t) = −Σ_b P(b) Σ_x p(x | b) log p(x | b)
 
         The past enters through the belief b alone, so pasts with equal beliefs are counted as one
-        (equal to 12 digits, as the order of a sum changes the last ones). That leaves few.
+        (equal to 12 digits, as the order of a sum changes the last ones). That leaves few. Pasts
+        that have led to one known state are equal if their states are `alike`.
         """
         if length < 2:
             raise InputError(f"length must be at least 2 to leave a token to predict, not {length}")
@@ -98,7 +114,8 @@ class Language:
             for weight, belief in beliefs:
                 for p, after in self.read(belief).values():
                     h -= weight * p * math.log(p)
-                    key = frozenset((state, round(b, 12)) for state, b in after.items())
+                    name = self.alike if len(after) == 1 else lambda state: state
+                    key = frozenset((name(state), round(b, 12)) for state, b in after.items())
                     before = merged[key][0] if key in merged else 0.0
                     merged[key] = before + weight * p, after
             beliefs = list(merged.values())
@@ -186,6 +203,33 @@ def copy(half: int = 4, letters: str = "abcd") -> Language:
     )
 
 
+def recall(letters: str = "abcdef", digits: str = "01234567") -> Language:
+    """A letter, its digit, a letter, its digit: a letter that comes again has the same digit again.
+
+    Letters are uniform, and so is the digit of a letter that is new. A digit therefore costs ln 8
+    the first time and 0 from then on, for whoever finds the letter and reads what followed it.
+
+    The state is what has been found out, as "c5a0", and the letter whose digit is due, or "". How
+    many letters are known, and whether the one due is among them, is enough for the entropy.
+    """
+
+    def step(state: tuple[str, str]) -> list[Step]:
+        known, due = state
+        if not due:
+            return [(1 / len(letters), letter, (known, letter)) for letter in letters]
+        if due in known:
+            return [(1.0, known[known.index(due) + 1], (known, ""))]
+        return [(1 / len(digits), digit, (known + due + digit, "")) for digit in digits]
+
+    return Language(
+        "letters, each with a digit of its own that follows it every time",
+        (*letters, *digits),
+        {("", ""): 1.0},
+        step,
+        alike=lambda state: (len(state[0]), bool(state[1]), state[1] in state[0]),
+    )
+
+
 def brackets(depth: int = 4) -> Language:
     """A walk among nested brackets of two kinds, at most `depth` deep, from no open bracket.
 
@@ -257,6 +301,7 @@ LANGUAGES: dict[str, Callable[[], Language]] = {
     "markov": markov,
     "order2": order2,
     "copy": copy,
+    "recall": recall,
     "brackets": brackets,
     "topics": topics,
     "senses": senses,

@@ -1,11 +1,15 @@
 """How good are the predictions? Nats and perplexity for a language model; accuracy, precision,
-recall and F1 for a classifier.
+recall and F1 for a classifier; exact match, BLEU and token F1 for answers that are texts.
 
 Totals are kept and divided once, at the end: the mean of per-batch means would depend on how the
 text was cut into batches. Targets equal to IGNORE count for nothing.
 """
 
-from collections.abc import Iterable
+import math
+import re
+import string
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,3 +166,119 @@ def precision_recall_f1(
         mean_ratio(hits, actual),
         mean_ratio(2 * hits, predicted + actual),
     )
+
+
+# ---- answers that are texts ------------------------------------------------------------------
+
+
+def _texts(predictions: Sequence[Any], references: Sequence[Any]) -> None:
+    """One reference, or one list of them, for each prediction, and at least one prediction."""
+    for name, texts in (("predictions", predictions), ("references", references)):
+        if isinstance(texts, str):
+            raise InputError(f"{name} must be a list of texts, not one text: {texts!r}")
+    if len(predictions) != len(references):
+        raise InputError(
+            f"there are {len(predictions)} predictions and {len(references)} references: give one "
+            "reference for each prediction"
+        )
+    if not len(predictions):
+        raise InputError("there is nothing to measure: give at least one prediction")
+
+
+def exact_match(predictions: Sequence[Any], references: Sequence[Any]) -> float:
+    """The share of predictions that equal their reference. Two empty texts are equal.
+
+    Raises InputError where their numbers differ or there are none.
+    """
+    _texts(predictions, references)
+    pairs = zip(predictions, references, strict=True)
+    return sum(prediction == reference for prediction, reference in pairs) / len(predictions)
+
+
+ORDERS = (1, 2, 3, 4)
+SMOOTHINGS = ("none", "exp")
+
+
+def bleu(
+    predictions: Sequence[str],
+    references: Sequence[str | Sequence[str]],
+    smoothing: str = "none",
+) -> float:
+    """BLEU-4 of a corpus, in [0, 1]; what papers print is 100 times that.
+
+        p_n  = Σ matched n-grams / Σ n-grams        over all predictions, n = 1..4
+        BP   = 1 if c > r, else exp(1 − r/c)        c, r: tokens of predictions and references
+        BLEU = BP (p_1 p_2 p_3 p_4)^¼
+
+    Tokens are what white space separates. An n-gram is matched at most as often as it stands in
+    one of the references of its text; r adds up the length of the reference nearest to each
+    prediction, the shorter of two. A text may have one reference or a list of them.
+
+    smoothing says what a p_n of 0 counts as, where other n-grams matched. "none", as in the paper:
+    0, and so is BLEU. "exp", as in NIST's mteval-v13a: the k-th such p_n is 2^−k / Σ n-grams.
+    0/0 is 0: if no prediction has four tokens, or no token matches, BLEU is 0 either way.
+
+    Source: Papineni et al. 2002, BLEU, section 2.3.
+    Raises InputError where the numbers differ, there are none, a text lacks a reference, or for
+    another smoothing.
+    """
+    if smoothing not in SMOOTHINGS:
+        raise InputError(f"smoothing must be one of {', '.join(SMOOTHINGS)}, not {smoothing!r}")
+    _texts(predictions, references)
+    matched, total = Counter[int](), Counter[int]()
+    c = r = 0
+    for prediction, given in zip(predictions, references, strict=True):
+        tokens = prediction.split()
+        choices = [text.split() for text in ([given] if isinstance(given, str) else given)]
+        if not choices:
+            raise InputError(f"the prediction {prediction!r} has no reference: give at least one")
+        c += len(tokens)
+        r += min((abs(len(tokens) - len(choice)), len(choice)) for choice in choices)[1]
+        for n in ORDERS:
+            found, allowed = _ngrams(tokens, n), Counter[tuple[str, ...]]()
+            for choice in choices:
+                allowed |= _ngrams(choice, n)
+            matched[n] += (found & allowed).total()
+            total[n] += found.total()
+    if not (matched[1] and total[ORDERS[-1]]):
+        return 0.0
+    precisions, nothing = [], 1.0
+    for n in ORDERS:
+        if not matched[n]:
+            nothing = nothing / 2 if smoothing == "exp" else 0.0
+        precisions.append((matched[n] or nothing) / total[n])
+    return min(1.0, math.exp(1 - r / c)) * math.prod(precisions) ** (1 / len(ORDERS))
+
+
+def _ngrams(tokens: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
+    """How often each run of n tokens occurs."""
+    return Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
+
+
+def normalise_answer(text: str) -> str:
+    """Lower case, without ASCII punctuation, the words a, an and the, and spare white space.
+
+    Source: the evaluation of SQuAD, Rajpurkar et al. 2016, section 6.1.
+    """
+    text = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+
+def token_f1(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """The mean, over the answers, of the F1 of their tokens after normalise_answer.
+
+        F1 = 2 n / (|prediction| + |reference|)
+
+    n counts the tokens that both have, each as often as both have it; F1 is the harmonic mean of
+    n/|prediction| and n/|reference|. Where both are empty it is 1: there was no answer, and none
+    was given. Where one is, it is 0.
+    Source: Rajpurkar et al. 2016, SQuAD, section 6.1; of empty answers, SQuAD 2.0.
+    Raises InputError where their numbers differ or there are none.
+    """
+    _texts(predictions, references)
+    total = 0.0
+    for prediction, reference in zip(predictions, references, strict=True):
+        found, wanted = (Counter(normalise_answer(x).split()) for x in (prediction, reference))
+        tokens = found.total() + wanted.total()
+        total += 2 * (found & wanted).total() / tokens if tokens else 1.0
+    return total / len(predictions)

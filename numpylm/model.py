@@ -203,7 +203,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             about = json.loads((file.metadata() or {}).get("numpylm", "null"))
             names = file.keys() if isinstance(about, dict) else ()
             tensors = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise InputError(
             f"{path} is not a whole safetensors file ({error}): it is truncated or of another kind"
         ) from error

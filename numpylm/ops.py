@@ -27,6 +27,8 @@ IGNORE = -100  # a target that counts for nothing; the value PyTorch and Hugging
 def check_ids(name: str, ids: Any, size: int, ignore: int | None = None) -> Array:
     """`ids` as an array, if they are integers in [0, size) or equal to `ignore`; else an error."""
     ids = np.asarray(ids)
+    if not ids.size:
+        raise InputError(f"{name} are empty, of shape {ids.shape}: give at least one token")
     if ids.dtype.kind not in "iu":
         raise InputError(f"{name} must be integers, not {ids.dtype}: encode text with a tokenizer")
     wrong = ids[((ids < 0) | (ids >= size)) & (True if ignore is None else ids != ignore)]
@@ -69,8 +71,7 @@ def embedding_backward(de: Array, cache: tuple) -> Array:
     dtable = np.zeros(shape, de.dtype)
     order = np.argsort(ids, axis=None, kind="stable")
     words, starts = np.unique(ids.ravel()[order], return_index=True)
-    if words.size:
-        dtable[words] = np.add.reduceat(_rows(de)[order], starts, axis=0)
+    dtable[words] = np.add.reduceat(_rows(de)[order], starts, axis=0)
     return dtable
 
 
@@ -299,6 +300,51 @@ def nll_backward(dL: Any, cache: tuple) -> Array:
     return dp.reshape(shape)
 
 
+# ---- F23: cross-entropy with label smoothing -------------------------------------------------
+
+
+def smoothed_cross_entropy_forward(
+    logits: Array, targets: Array, smoothing: float
+) -> tuple[Any, tuple]:
+    """F23: cross-entropy with a target that is not quite certain.   logits (..., V)   targets (...)
+
+        q_nw = (1 − ε) 1[w = y_n] + ε/V                  ε = smoothing
+        L = 1/N Σ_n −Σ_w q_nw log softmax(z_n)[w]
+          = L_F5 + ε/N Σ_n (z_ny − 1/V Σ_w z_nw)         because Σ_w q_nw = 1
+
+    In nats per token; it is least at p = q, so no logit gains by growing without end. N, IGNORE and
+    errors are those of cross_entropy_forward; also raises InputError unless 0 ≤ ε < 1.
+    Source: Szegedy et al. 2016, Rethinking the Inception Architecture, section 7; ε = 0.1 in
+    Vaswani et al. 2017, section 5.4.
+    """
+    if not 0 <= smoothing < 1:
+        raise InputError(f"smoothing must lie in [0, 1), the share spread over V, not {smoothing}")
+    loss, cache = cross_entropy_forward(logits, targets)
+    _, y, counted, N, _ = cache
+    z = _rows(logits)
+    ahead = z[np.arange(len(y)), y] - z.mean(axis=-1)
+    return loss + float(smoothing) * (ahead[counted].sum() / N), (cache, float(smoothing))
+
+
+def smoothed_cross_entropy_backward(dL: Any, cache: tuple) -> Array:
+    """The prediction minus the smoothed truth.
+
+        L_n = L_F5,n + ε (z_ny − 1/V Σ_w z_nw)
+                =>   dz_nw = dL/N (p_nw − 1[w = y_n]) + dL/N ε (1[w = y_n] − 1/V)
+                           = dL/N (p_nw − q_nw)
+
+    Each row still sums to 0.
+    """
+    cross_entropy_cache, smoothing = cache
+    dlogits = cross_entropy_backward(dL, cross_entropy_cache)
+    _, y, counted, N, _ = cross_entropy_cache
+    weight = (counted * (dL / N * smoothing)).astype(dlogits.dtype)
+    rows = _rows(dlogits)
+    rows[np.arange(len(y)), y] += weight
+    rows -= weight[:, None] / rows.shape[-1]
+    return dlogits
+
+
 # ---- F13: layer normalisation ----------------------------------------------------------------
 
 
@@ -458,6 +504,21 @@ def relu_backward(dy: Array, cache: Array) -> Array:
     """y = x where x > 0, else 0   =>   dx = dy where x > 0, else 0; at the corner itself 0."""
     positive = cache
     return np.where(positive, dy, dy.dtype.type(0))
+
+
+# ---- F22: tanh -------------------------------------------------------------------------------
+
+
+def tanh_forward(x: Array) -> tuple[Array, Array]:
+    """F22: y = tanh x, between −1 and 1.   x (...)  ->  y (...)"""
+    y = np.tanh(x)
+    return y, y
+
+
+def tanh_backward(dy: Array, cache: Array) -> Array:
+    """y = tanh x,  y' = 1 − tanh² x   =>   dx = dy (1 − y²)"""
+    y = cache
+    return dy * (1 - y * y)
 
 
 # ---- F17: dropout ----------------------------------------------------------------------------

@@ -237,7 +237,7 @@ def clip_by_global_norm(grads: Parameters, max_norm: float) -> float:
     return norm
 
 
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "inverse_sqrt")
 
 
 def learning_rate_at(
@@ -255,7 +255,9 @@ def learning_rate_at(
         η = floor                                                           s ≥ total
 
     The warm-up starts above 0, so that no step is wasted, and step `warmup` is the first at `peak`.
-    schedule="constant" stays at peak after the warm-up; total and floor then play no part.
+    schedule="constant" stays at peak after the warm-up; schedule="inverse_sqrt" is F25 scaled so
+    that it reaches peak at n = warmup, or at once if that is 0. For both, total and floor play no
+    part.
 
     Source: Loshchilov & Hutter 2017, SGDR, equation 5, without restarts; warm-up as in nanoGPT.
     Raises InputError for a negative step, warmup or total, a peak that is negative or not finite,
@@ -267,6 +269,9 @@ def learning_rate_at(
         _require(count >= 0, name, count, "at least 0")
     if schedule not in SCHEDULES:
         raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
+    if schedule == "inverse_sqrt":
+        w = max(warmup, 1)
+        return peak * w**0.5 * transformer_rate(step, 1, w)
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
     if schedule == "constant":
@@ -275,3 +280,19 @@ def learning_rate_at(
         return floor
     progress = (step - warmup) / (total - warmup)
     return floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def transformer_rate(step: int, width: int, warmup: int = 4000) -> float:
+    """F25: the learning rate of step s = 0, 1, ... in Attention Is All You Need.   width C
+
+        η = C^−½ min(n^−½, n w^−3/2)        n = s + 1,   w = warmup
+
+    A straight line up to (C w)^−½ at n = w, where the two meet, then down as 1/√n without end.
+    Source: Vaswani et al. 2017, section 5.3, equation 3, with w = 4000.
+    Raises InputError for a negative step, and for a width or warmup below 1.
+    """
+    _require(step >= 0, "step", step, "at least 0")
+    _require(width >= 1, "width", width, "at least 1")
+    _require(warmup >= 1, "warmup", warmup, "at least 1")
+    n = step + 1
+    return width**-0.5 * min(n**-0.5, n * warmup**-1.5)

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .attention_lm import AttentionLM
+from .attention_lm import AttentionLM, AttentionLMConfig
 from .batches import sweep
 from .config import Config, InputError, option
 from .corpora import Corpus, CorpusConfig, load_corpus
+from .gpt import GPT, GPTConfig
 from .metrics import Evaluation, evaluate
 from .model import (
     Model,
@@ -35,7 +36,7 @@ from .model import (
 from .optim import SCHEDULES, SGD, Adam, Optimizer
 from .tokenizers import Tokenizer, tokenizer_from_dict
 
-MODELS: dict[str, type[Model]] = {"attention": AttentionLM}  # by their names in checkpoints
+MODELS: dict[str, type[Model]] = {"attention": AttentionLM, "gpt": GPT}  # names in checkpoints
 FORMAT = 1  # of the description in a checkpoint; raised when an old one can no longer be read
 
 
@@ -62,6 +63,41 @@ class TrainConfig(Config):
         500, "held-out windows of each look; the last look takes all", minimum=1
     )
     seed: int = option(0, "seed of the initial numbers and the order of the data", minimum=0)
+
+
+class Recipe(NamedTuple):
+    """What to train, on what, and how: the defaults of `train --model NAME`."""
+
+    kind: str
+    model: ModelConfig
+    corpus: CorpusConfig
+    train: TrainConfig
+
+
+_NANOGPT = TrainConfig(
+    steps=2000,
+    batch_size=12,
+    learning_rate=1e-3,
+    warmup=100,
+    final_rate=0.1,
+    beta2=0.99,
+    weight_decay=0.1,
+    eval_every=250,
+    eval_windows=240,
+)
+_DOCS = CorpusConfig(corpus="python-docs")
+_SEED = replace(_DOCS, tokenizer="words", max_vocab=10_000)
+
+RECIPES = {
+    "attention": Recipe("attention", AttentionLMConfig(), CorpusConfig(), TrainConfig()),
+    "gpt": Recipe("gpt", GPTConfig(), _DOCS, _NANOGPT),
+    # nanoGPT's README: "train.py config/train_shakespeare_char.py --device=cpu ...", 1.88 nats
+    "nanogpt-cpu": Recipe(
+        "gpt", GPTConfig(bias=False), replace(_DOCS, corpus="tinyshakespeare"), _NANOGPT
+    ),
+    # what section 5 of the seed document means to train: its sizes, repaired
+    "section-5": Recipe("gpt", GPTConfig(width=512, heads=8, layers=6), _SEED, _NANOGPT),
+}
 
 
 class Run:

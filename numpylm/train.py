@@ -16,6 +16,7 @@ from .batches import sample_batch
 from .config import InputError
 from .corpora import Corpus, bigram_nats, unigram_nats
 from .generate import GenerateConfig, generate
+from .metrics import Evaluation
 from .model import first_non_finite
 from .optim import clip_by_global_norm, global_norm, learning_rate_at
 from .runs import Run
@@ -25,7 +26,7 @@ def train_step(run: Run) -> dict[str, Any]:
     """Learn from one batch. Returns its line of the log; the loss is that before the step."""
     config, model = run.config, run.model
     x, y = sample_batch(run.rng, run.corpus.train, config.batch_size, model.config.context_length)
-    loss, cache = model.loss(x, y)
+    loss, cache = model.loss(x, y, run.rng)
     grads = model.loss_backward(cache)
     _require_finite(run, loss, cache, grads)
     norm = clip_by_global_norm(grads, config.clip) if config.clip else global_norm(grads)
@@ -135,7 +136,7 @@ def introduction(run: Run) -> str:
     lines = [
         f"model   {type(model).__name__}, {model.params.flat.size:,} parameters: {options}",
         f"corpus  {run.corpus.describe()}",
-        *("        " + line for line in landmarks(run.corpus)),
+        *(f"        {nats:.4f} nats  {what}" for what, nats in landmarks(run.corpus).items()),
         f"train   steps {run.step} to {config.steps}, {config.batch_size} windows each, "
         f"{config.optimizer} at {config.learning_rate:g}; about {_time(seconds_needed(run))}",
         f"folder  {run.folder}",
@@ -145,35 +146,40 @@ def introduction(run: Run) -> str:
     return "\n".join(lines)
 
 
-def landmarks(corpus: Corpus) -> list[str]:
+def landmarks(corpus: Corpus) -> dict[str, float]:
     """Losses, in nats per token, that need no model: a loss means something only beside them."""
     V = corpus.tokenizer.vocab_size
-    lines = [f"{np.log(V):.4f} nats  knowing nothing: ln {V}"]
-    if corpus.entropy is None:
-        unigram = unigram_nats(corpus.train, corpus.heldout, V)
-        bigram = bigram_nats(corpus.train, corpus.heldout, V)
-        lines.append(f"{unigram:.4f} nats  counting tokens (unigram)")
-        lines.append(f"{bigram:.4f} nats  counting pairs of tokens (bigram)")
-    else:
-        lines.append(f"{corpus.entropy:.4f} nats  knowing everything: the entropy of the language")
-    return lines
+    known = {f"knowing nothing: ln {V}": math.log(V)}
+    if corpus.entropy is not None:
+        return known | {"knowing everything: the entropy": corpus.entropy}
+    return known | {
+        "counting tokens (unigram)": unigram_nats(corpus.train, corpus.heldout, V),
+        "counting pairs (bigram)": bigram_nats(corpus.train, corpus.heldout, V),
+    }
+
+
+def verdict(result: Evaluation, corpus: Corpus, part: str = "held-out") -> str:
+    """One result in words, beside the entropy, or per character, so that tokenizers compare."""
+    extra = ""
+    if corpus.entropy is not None:
+        extra = f", {result.loss - corpus.entropy:+.4f} over the entropy"
+    elif corpus.heldout_characters and part == "held-out":
+        extra = f", {result.nats / corpus.heldout_characters:.4f} per character"
+    return (
+        f"{part:<9} {result.loss:.4f} nats per token{extra}; perplexity {result.perplexity:.3f}, "
+        f"accuracy {result.accuracy:.1%}; {result.tokens:,} tokens"
+    )
 
 
 def summary(run: Run) -> str:
     """After training: how good it is on all held-out text, a sample, and where everything is."""
     result = run.evaluate()
-    excess = (
-        ""
-        if run.corpus.entropy is None
-        else (f"\n          {result.loss - run.corpus.entropy:+.4f} nats over the entropy")
-    )
     prompt = run.corpus.heldout[0, :1] if run.corpus.heldout.ndim == 2 else run.corpus.heldout[:1]
     tokens = run.model.config.context_length if run.corpus.heldout.ndim == 2 else 200
     sample = generate(run.model, prompt, GenerateConfig(tokens=tokens), np.random.default_rng(0))
     text = run.corpus.tokenizer.decode(np.concatenate([prompt, sample.ids]))
     return (
-        f"held-out  {result.loss:.4f} nats per token over {result.tokens:,} tokens{excess}\n"
-        f"          perplexity {result.perplexity:.3f}, accuracy {result.accuracy:.1%}\n"
+        f"{verdict(result, run.corpus)}\n"
         f"sample    {text}\n"
         f"folder    {run.folder}: {', '.join(sorted(p.name for p in run.folder.iterdir()))}"
     )

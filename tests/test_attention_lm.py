@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from numpylm.attention_lm import AttentionLM, AttentionLMConfig
+from numpylm.attention_lm import PROJECTIONS, AttentionLM, AttentionLMConfig
 from numpylm.config import InputError
 from numpylm.gradcases import model_cases
 from numpylm.gradcheck import complex_step
@@ -20,8 +20,12 @@ IDS = np.array([[1, 6, 1, 2, 4], [5, 1, 1, 0, 2]])
 TARGETS = np.array([[6, 1, 2, 4, 1], [1, IGNORE, 0, 2, 6]])
 CASES = [case for case in model_cases() if isinstance(case.model, AttentionLM)]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-tied_cases = [case for case in CASES if case.model.config.tied]
+tied_cases = [case for case in CASES if set(case.model.params) == {"E"}]
 every_tied_case = pytest.mark.parametrize("case", tied_cases, ids=lambda case: case.name)
+
+every_way_to_see = pytest.mark.parametrize(
+    "options", [{}, {"positions": True}, {"projections": True}], ids=str
+)
 
 
 def a_model(dtype=np.float64, seed=2, **options):
@@ -77,17 +81,21 @@ def dot(a, b):
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
-def loss_by_roles(query, key, value, output, config, ids=IDS, targets=TARGETS):
+def loss_by_roles(query, key, value, output, model, ids=IDS, targets=TARGETS):
     """F1 to F5 in plain loops, with a table of its own for each of the four roles."""
-    nats = []
+    nats, config = [], model.config
+    W_q, W_k, W_v = (model.params.get(name, np.eye(C)) for name in ("W_q", "W_k", "W_v"))
+    P = model.params.get("P", np.zeros((len(ids[0]), C)))
     for row, truth in zip(ids, targets, strict=True):
         n = len(row)
         for i in range(n) if config.context == "all" else [n - 1]:
             if truth[i] == IGNORE:
                 continue
-            seen = row[: i + 1] if config.causal else row
-            powers = [np.exp(config.scale * dot(query[row[i]], key[j])) for j in seen]
-            c = sum(power * value[j] for power, j in zip(powers, seen, strict=True)) / sum(powers)
+            seen = range(i + 1 if config.causal else n)
+            q = (query[row[i]] + P[i]) @ W_q
+            powers = [np.exp(config.scale * dot(q, (key[row[j]] + P[j]) @ W_k)) for j in seen]
+            values = [(value[row[j]] + P[j]) @ W_v for j in seen]
+            c = sum(power * v for power, v in zip(powers, values, strict=True)) / sum(powers)
             word = [np.exp(dot(c, e_w)) for e_w in output]
             nats.append(-np.log(word[truth[i]] / sum(word)))
     return sum(nats) / len(nats)
@@ -97,21 +105,35 @@ def loss_by_roles(query, key, value, output, config, ids=IDS, targets=TARGETS):
 def test_f1_to_f5_the_loss_is_that_of_the_formulas_in_plain_loops(case):
     params = case.model.params
     E, U = params["E"], params["E" if case.model.config.tied else "U"]
-    close(case.model.loss(IDS, TARGETS)[0], loss_by_roles(E, E, E, U, case.model.config))
+    close(case.model.loss(IDS, TARGETS)[0], loss_by_roles(E, E, E, U, case.model))
 
 
 @every_case
-def test_loss_and_gradients_are_those_of_pytorch(case):
+def test_the_backward_is_the_numerical_gradient(case):
+    report = case.check()
+    assert report.passed, f"\n{report}"
+
+
+SWITCHES = ("causal", "tied", "positions", "projections")
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize("context", ["all", "last"])
+@pytest.mark.parametrize("switches", [*product([True, False], repeat=4)], ids=str)
+def test_loss_and_gradients_are_those_of_pytorch(switches, context, scale):
     torch = pytest.importorskip("torch")
-    config = case.model.config
-    tables = {
-        name: torch.tensor(table, requires_grad=True) for name, table in case.model.params.items()
-    }
+    options = dict(zip(SWITCHES, switches, strict=True))
+    model = a_model(context=context, scale=scale, **options)
+    config = model.config
+    tables = {name: torch.tensor(table, requires_grad=True) for name, table in model.params.items()}
     e = tables["E"][torch.tensor(IDS)]
-    s = config.scale * e @ e.transpose(1, 2)
+    if config.positions:
+        e = e + tables["P"][:5]
+    q, k, v = (e @ tables[name] if config.projections else e for name in ("W_q", "W_k", "W_v"))
+    s = config.scale * q @ k.transpose(1, 2)
     if config.causal:
         s = s.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
-    c, targets = s.softmax(-1) @ e, torch.tensor(TARGETS)
+    c, targets = s.softmax(-1) @ v, torch.tensor(TARGETS)
     if config.context == "last":
         c, targets = c[:, -1:], targets[:, -1:]
     logits = c @ tables["E" if config.tied else "U"].T
@@ -119,7 +141,7 @@ def test_loss_and_gradients_are_those_of_pytorch(case):
         logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE
     )
     torch_loss.backward()
-    loss, grads = loss_and_grads(case.model)
+    loss, grads = loss_and_grads(model)
     close(loss, torch_loss.item())
     for name, table in tables.items():
         close(grads[name], table.grad.numpy())
@@ -136,7 +158,7 @@ def test_each_path_is_the_gradient_of_its_own_role(case):
     for role, (name, path) in enumerate(paths_of(case.model)._asdict().items()):
 
         def loss(x, role=role):
-            return loss_by_roles(*tables[:role], x, *tables[role + 1 :], config)
+            return loss_by_roles(*tables[:role], x, *tables[role + 1 :], case.model)
 
         np.testing.assert_allclose(
             path, complex_step(loss, tables[role]), rtol=0, atol=ROUNDING, err_msg=name
@@ -158,13 +180,24 @@ def test_the_gradient_is_the_sum_of_its_paths(case):
 
 @every_case
 def test_rotating_the_embeddings_changes_no_loss_so_e_transposed_times_grad_is_symmetric(case):
-    rotation, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(C, C)))
+    """e → e R leaves every e_i·e_j alone. Projections undo it: W_q → Rᵀ W_q, W_k → Rᵀ W_k, and
+    W_v → Rᵀ W_v R, because c meets the output table. With R = exp(t A), A antisymmetric, at t = 0:
+
+        0 = tr(A (Σ_tables tableᵀ dtable − Σ_W dW Wᵀ + W_vᵀ dW_v))   =>   that sum is symmetric.
+    """
+    R, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(C, C)))
     params = case.model.params
-    rotated = with_params(case.model, **{name: p @ rotation for name, p in params.items()})
+    rotated = {
+        name: R.T @ p if name in ("W_q", "W_k") else R.T @ p @ R if name == "W_v" else p @ R
+        for name, p in params.items()
+    }
     loss, grads = loss_and_grads(case.model)
-    close(rotated.loss(IDS, TARGETS)[0], loss)
-    product = sum(params[name].T @ grads[name] for name in params)
-    close(product, product.T, 1e-15)
+    close(with_params(case.model, **rotated).loss(IDS, TARGETS)[0], loss)
+    product = sum(params[name].T @ grads[name] for name in ("E", "P", "U") if name in params)
+    product -= sum(grads[name] @ params[name].T for name in params if name.startswith("W"))
+    if "W_v" in params:
+        product += params["W_v"].T @ grads["W_v"]
+    close(product, product.T, 1e-14)
 
 
 @every_tied_case
@@ -187,6 +220,13 @@ def test_one_layer_that_predicts_from_its_last_context_needs_no_causal_mask(tied
     np.testing.assert_array_equal(grads.flat, open_grads.flat)
 
 
+@every_case
+def test_the_weights_in_the_cache_look_back_only_where_the_model_is_causal(case):
+    _, cache = case.model.forward(IDS)
+    close(cache.attention.a.sum(axis=-1), np.ones(IDS.shape))
+    assert np.triu(cache.attention.a, 1).any() == (not case.model.config.causal)
+
+
 def test_the_last_context_does_not_know_the_order_of_the_tokens_before_it():
     model, ids = a_model(), np.array([3, 0, 6, 1, 5])
     for order in ([1, 0, 2, 3, 4], [3, 2, 1, 0, 4]):
@@ -199,19 +239,24 @@ def test_without_a_mask_permuting_the_tokens_permutes_the_logits():
     close(model.forward(IDS[:, order])[0], model.forward(IDS)[0][:, order])
 
 
-def test_with_the_mask_a_token_changes_nothing_before_it():
-    model, ids = a_model(), np.array([3, 0, 6, 1, 5])
+@every_way_to_see
+def test_with_the_mask_a_token_changes_nothing_before_it(options):
+    model, ids = a_model(**options), np.array([3, 0, 6, 1, 5])
     logits, _ = model.forward(ids)
     for j in range(5):
         changed = ids.copy()
         changed[j] = 2
         after, _ = model.forward(changed)
         np.testing.assert_array_equal(after[:j], logits[:j])
-        assert (np.abs(after[j:] - logits[j:]).max(axis=-1) > 1e-3).all()
+        assert (after[j:] != logits[j:]).any(axis=-1).all()
 
 
-def test_with_the_mask_no_gradient_comes_from_the_future():
-    model, ids = a_model(), np.array([3, 0, 6, 1, 5])  # all different: a row of E is a position
+@every_way_to_see
+def test_with_the_mask_no_gradient_comes_from_the_future(options):
+    model, ids = (
+        a_model(**options),
+        np.array([3, 0, 6, 1, 5]),
+    )  # all different: a row of E is a position
     logits, cache = model.forward(ids)
     for i in range(5):
         dlogits = np.zeros_like(logits)
@@ -241,15 +286,15 @@ def test_changing_one_sample_moves_no_other(case):
 @every_case
 def test_relabelling_the_vocabulary_relabels_the_gradient(case):
     label = np.array([4, 2, 0, 6, 1, 3, 5])  # word w becomes label[w]
-    tables = {name: np.empty_like(p) for name, p in case.model.params.items()}
-    for name, table in tables.items():
-        table[label] = case.model.params[name]
+    tables = {name: p.copy() for name, p in case.model.params.items()}
+    for name in {"E", "U"} & set(tables):
+        tables[name][label] = case.model.params[name]
     targets = np.where(TARGETS == IGNORE, IGNORE, label[np.maximum(TARGETS, 0)])
     loss, grads = loss_and_grads(case.model)
     new_loss, new_grads = loss_and_grads(with_params(case.model, **tables), label[IDS], targets)
     close(new_loss, loss)
     for name, grad in new_grads.items():
-        close(grad[label], grads[name])
+        close(grad[label] if name in ("E", "U") else grad, grads[name])
 
 
 def test_with_one_token_of_context_a_cycle_costs_ln_2_or_ln_3_at_least():
@@ -338,9 +383,42 @@ def test_the_start_is_drawn_from_the_generator_with_the_standard_deviation_asked
         assert abs(table.mean()) < 0.02
 
 
-def test_tied_has_one_table_and_untied_has_two():
-    assert a_model().params.shapes == {"E": (V, C)}
-    assert a_model(tied=False).params.shapes == {"E": (V, C), "U": (V, C)}
+def test_the_parameters_are_e_and_what_each_option_adds_to_it():
+    E, W = {"E": (V, C)}, {"W_q": (C, C), "W_k": (C, C), "W_v": (C, C)}
+    assert a_model().params.shapes == E
+    assert a_model(tied=False).params.shapes == E | {"U": (V, C)}
+    assert a_model(positions=True, context_length=9).params.shapes == E | {"P": (9, C)}
+    assert a_model(projections=True).params.shapes == E | W
+
+
+def test_projections_start_so_that_they_keep_the_size_of_what_they_project():
+    model = a_model(width=200, projections=True)
+    for name in ("W_q", "W_k", "W_v"):
+        assert model.params[name].std() == pytest.approx(200**-0.5, rel=0.02)  # 40 000 draws
+
+
+def test_f18_positions_tell_the_last_context_the_order_of_the_tokens_before_it():
+    model, ids = a_model(positions=True), np.array([3, 0, 6, 1, 5])
+    for order in ([1, 0, 2, 3, 4], [3, 2, 1, 0, 4]):
+        assert np.abs(model.next_logits(ids[order]) - model.next_logits(ids)).max() > 1e-2
+
+
+def test_f18_more_tokens_than_positions_are_refused_where_there_are_positions():
+    assert a_model(context_length=3).forward([0, 1, 2, 3])[0].shape == (4, V)
+    with pytest.raises(InputError, match="4 tokens from position 0 on do not fit a table of 3"):
+        a_model(context_length=3, positions=True).forward([0, 1, 2, 3])
+
+
+def test_projections_by_the_identity_are_section_4_as_written():
+    plain = a_model()
+    same = with_params(
+        a_model(projections=True), E=plain.params["E"], **dict.fromkeys(PROJECTIONS, np.eye(C))
+    )
+    (loss, grads), (same_loss, same_grads) = loss_and_grads(plain), loss_and_grads(same)
+    close(same_loss, loss)
+    close(same_grads["E"], grads["E"])
+    for path, same_path in zip(paths_of(plain), paths_of(same), strict=True):
+        close(same_path, path)
 
 
 def test_ids_and_targets_outside_the_vocabulary_are_refused_by_name():
@@ -348,8 +426,11 @@ def test_ids_and_targets_outside_the_vocabulary_are_refused_by_name():
         a_model().forward([0, 7])
     with pytest.raises(InputError, match=r"^targets must lie in .*found -1"):
         a_model().loss([0, 1], [1, -1])
-    with pytest.raises(InputError, match=r"targets \(1,\)"):
-        a_model().loss([0, 1], [1])
+    for context in ("all", "last"):
+        with pytest.raises(InputError, match=r"targets \(1,\) must have the shape of ids \(2,\)"):
+            a_model(context=context).loss([0, 1], [1])
+    with pytest.raises(InputError, match="ids are empty"):
+        a_model().forward([])
 
 
 def test_descending_the_gradient_learns_a_corpus_it_can_learn():

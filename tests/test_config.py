@@ -46,6 +46,7 @@ class Table(Config):
         ({"heat": "0.5"}, "heat must be a finite number, not '0.5'"),
         ({"heat": b"0.5"}, "heat must be a finite number, not b'0.5'"),
         ({"heat": True}, "heat must be a finite number, not True"),
+        ({"heat": np.True_}, "heat must be a finite number, not np.True_"),
         ({"heat": None}, "heat must be a finite number, not None"),
         ({"heat": float("nan")}, "heat must be a finite number, not nan"),
         ({"heat": float("inf")}, "heat must be a finite number, not inf"),

@@ -1,5 +1,6 @@
 """The computed entropy against closed forms, brute force, and what sentences really cost."""
 
+import dataclasses
 import math
 from collections import Counter, defaultdict
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from numpylm.config import InputError
-from numpylm.languages import LANGUAGES, SHARED, TOPICS
+from numpylm.languages import LANGUAGES, SHARED, TOPICS, recall
 
 LENGTH = 9
 EXACT = 1e-12  # sums of a few thousand float64 terms of order 1
@@ -107,6 +108,21 @@ def test_closed_forms_by_position():
     np.testing.assert_allclose(nats("copy"), [ln4] * 3 + [0] * 4 + [ln4], atol=EXACT)
     np.testing.assert_allclose(nats("abab"), [0] * 8, atol=EXACT)
     np.testing.assert_allclose(nats("cycle"), [0] * 8, atol=EXACT)
+
+
+def test_recall_costs_a_letter_every_time_and_a_digit_the_first_time():
+    nats = LANGUAGES["recall"]().entropy_by_position(LENGTH)
+    np.testing.assert_allclose(nats[1::2], [math.log(6)] * 4, atol=EXACT)
+    new = (5 / 6) ** np.arange(4)  # the probability that none of the letters before was this one
+    np.testing.assert_allclose(nats[0::2], new * math.log(8), atol=EXACT)
+
+
+def test_counting_alike_states_as_one_changes_no_entropy():
+    language = recall(letters="abc", digits="01")
+    one_by_one = dataclasses.replace(language, alike=lambda state: state)
+    np.testing.assert_allclose(
+        language.entropy_by_position(11), one_by_one.entropy_by_position(11), atol=EXACT
+    )
 
 
 def test_order2_costs_ln_5_over_the_context():

@@ -10,10 +10,14 @@ from numpylm.config import InputError
 from numpylm.metrics import (
     Evaluation,
     accuracy,
+    bleu,
     confusion_matrix,
     evaluate,
+    exact_match,
+    normalise_answer,
     perplexity,
     precision_recall_f1,
+    token_f1,
     token_nats,
 )
 from numpylm.ops import IGNORE, cross_entropy_forward
@@ -230,6 +234,23 @@ def test_precision_recall_f1_agree_with_scikit_learn(average):
 
 
 @pytest.mark.parametrize(
+    ("average", "want"),
+    [
+        ("macro", (0.41666666666666663, 0.4083333333333333, 0.408008658008658)),
+        ("micro", (7 / 12,) * 3),
+    ],
+)
+def test_precision_recall_f1_are_the_figures_of_scikit_learn(average, want):
+    """Stored from scikit-learn 1.9.1, with labels=range(4) and zero_division=0; no class is 3."""
+    predictions, targets = (
+        [0, 2, 1, 1, 0, 2, 2, 0, 1, 0, 0, 0],
+        [0, 1, 1, 1, 0, 2, 0, 0, 2, 1, 2, 0],
+    )
+    got = precision_recall_f1(predictions, targets, 4, average)
+    assert got == pytest.approx(want, rel=ROUNDING)
+
+
+@pytest.mark.parametrize(
     "measure",
     [accuracy, lambda p, t: confusion_matrix(p, t, 3), lambda p, t: precision_recall_f1(p, t, 3)],
 )
@@ -251,3 +272,144 @@ def test_a_class_out_of_range_is_rejected():
         precision_recall_f1([0.5, 1.0], [0, 1], 3)
     with pytest.raises(InputError, match="average"):
         precision_recall_f1([0, 1], [0, 1], 3, average="weighted")
+
+
+# ---- answers that are texts ------------------------------------------------------------------
+
+CORPUS = (
+    [
+        "the cat sat on the mat",
+        "there is a dog in the old garden",
+        "a bird sings",
+        "the the the the the the the",
+    ],
+    [
+        "the cat sat on the mat",
+        ["a dog is in the old garden", "there is a dog in a garden"],
+        ["the small bird sings a song", "one bird sings"],
+        ["the cat is on the mat", "there is a cat on the mat"],
+    ],
+)
+NO_LONG_RUNS = (
+    ["equus magnus", "ranam vidit puella alba"],
+    ["equi magni ranam viderunt", "puella alba ranam vidit"],
+)
+
+
+def random_corpus(rng):
+    """Texts of up to 8 of 4 words, with 1 to 3 references each: n-grams match often, or never."""
+
+    def text(least):
+        return " ".join(rng.choice(list("abcd"), rng.integers(least, 9)))
+
+    n, r = rng.integers(1, 5), rng.integers(1, 4)
+    return [text(0) for _ in range(n)], [[text(1) for _ in range(r)] for _ in range(n)]
+
+
+def test_exact_match_is_the_share_of_equal_texts():
+    assert exact_match(["a b", "a  b", "B", ""], ["a b", "a b", "b", ""]) == 2 / 4
+
+
+@pytest.mark.parametrize(
+    ("corpus", "smoothing", "want"),
+    [
+        (CORPUS, "none", 0.6167896277000207),
+        (CORPUS, "exp", 0.6167896277000207),
+        (NO_LONG_RUNS, "none", 0.0),
+        (NO_LONG_RUNS, "exp", 0.2722230298303347),
+    ],
+)
+def test_bleu_is_the_figure_of_sacrebleu(corpus, smoothing, want):
+    """Stored from sacrebleu 2.6.0: smooth_method as here, tokenize="none"."""
+    assert bleu(*corpus, smoothing) == pytest.approx(want, rel=ROUNDING)
+
+
+def test_bleu_agrees_with_sacrebleu():
+    sacrebleu = pytest.importorskip("sacrebleu")
+    rng = np.random.default_rng(5)
+    for smoothing in ("none", "exp") * 100:
+        predictions, references = random_corpus(rng)
+        streams = [list(stream) for stream in zip(*references, strict=True)]
+        options = {"smooth_method": smoothing, "tokenize": "none", "force": True}
+        want = sacrebleu.corpus_bleu(predictions, streams, **options).score / 100
+        assert bleu(predictions, references, smoothing) == pytest.approx(want, abs=ROUNDING)
+
+
+def test_bleu_counts_a_repeated_word_as_often_as_a_reference_has_it():
+    """Papineni et al. 2002, section 2.1: of seven "the", two are matched."""
+    text, reference = "the the the the the the the", "the cat is on the mat"
+    # p_1 = 2/7; the others are 0, and count as (1/2)/6, (1/4)/5 and (1/8)/4
+    want = (2 / 7 / 2 / 6 / 4 / 5 / 8 / 4) ** (1 / 4)
+    assert bleu([text], [reference], "exp") == pytest.approx(want, rel=ROUNDING)
+    assert bleu([text], [reference]) == 0
+
+
+def test_bleu_punishes_what_is_too_short_and_not_what_is_too_long():
+    reference = "a b c d e f"
+    assert bleu(["a b c d"], [reference]) == pytest.approx(math.exp(1 - 6 / 4), rel=ROUNDING)
+    p = [6 / 8, 5 / 7, 4 / 6, 3 / 5]
+    want = math.prod(p) ** (1 / 4)
+    assert bleu([reference + " x y"], [reference]) == pytest.approx(want, rel=ROUNDING)
+
+
+def test_bleu_measures_the_length_by_the_nearest_reference_and_the_shorter_of_two():
+    text, longer, shorter = "a b c d e", "a b c d e f g", "a b c"
+    far = bleu([text], [[longer]])
+    assert far == pytest.approx(math.exp(1 - 7 / 5), rel=ROUNDING)
+    assert bleu([text], [[longer, shorter]]) == pytest.approx(1, rel=ROUNDING)
+
+
+def test_bleu_adds_up_the_corpus_before_it_divides():
+    texts, references = ["a b c d", "x"], ["a b c d", "y"]
+    assert bleu(texts, references) == pytest.approx((4 / 5) ** (1 / 4), rel=ROUNDING)
+
+
+@pytest.mark.parametrize("smoothing", ["none", "exp"])
+@pytest.mark.parametrize(
+    ("texts", "references"),
+    [
+        ([""], ["a b c d"]),
+        (["a b c"], ["a b c"]),
+        (["a b c d"], ["w x y z"]),
+        (["a b c d"], [""]),
+    ],
+    ids=["empty", "shorter than four", "nothing matches", "empty reference"],
+)
+def test_bleu_without_matches_or_four_grams_is_zero(texts, references, smoothing):
+    assert bleu(texts, references, smoothing) == 0
+
+
+def test_answers_are_compared_without_case_articles_punctuation_and_spare_spaces():
+    assert normalise_answer(" The  Kitchen, of\tAnna's theatre! ") == "kitchen of annas theatre"
+    assert normalise_answer("a An THE") == ""
+
+
+def test_token_f1_by_hand():
+    """The second: 2 common tokens of 3 and 4; the third: "b" is common twice, of 3 and 2."""
+    found = ["The kitchen", "old back yard", "b b b", "garden", ""]
+    wanted = ["kitchen.", "the back yard behind it", "b b", "cellar", "office"]
+    want = (1 + 2 * 2 / 7 + 2 * 2 / 5 + 0 + 0) / 5
+    assert token_f1(found, wanted) == pytest.approx(want, rel=ROUNDING)
+
+
+def test_token_f1_of_no_answer_where_there_is_none_is_one():
+    assert token_f1(["", "the", "x"], ["", "", ""]) == pytest.approx(2 / 3, rel=ROUNDING)
+
+
+@pytest.mark.parametrize("measure", [exact_match, bleu, token_f1])
+def test_texts_that_cannot_be_compared_are_rejected(measure):
+    with pytest.raises(InputError, match="2 predictions and 1 references"):
+        measure(["a", "b"], ["a"])
+    with pytest.raises(InputError, match="nothing to measure"):
+        measure([], [])
+    with pytest.raises(InputError, match="predictions must be a list"):
+        measure("abc", ["a", "b", "c"])
+    with pytest.raises(InputError, match="references must be a list"):
+        measure(["a", "b", "c"], "abc")
+
+
+def test_bleu_refuses_a_text_without_references_and_an_unknown_smoothing():
+    with pytest.raises(InputError, match="'a b' has no reference"):
+        bleu(["a b"], [[]])
+    with pytest.raises(InputError, match="smoothing must be one of none, exp, not 'floor'"):
+        bleu(["a"], ["a"], "floor")

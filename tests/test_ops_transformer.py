@@ -1,4 +1,4 @@
-"""F13 to F19, the Transformer's part of ops.py, against plain loops and known values.
+"""F13 to F19, F22 and F23, the Transformer's part of ops.py, against plain loops and known values.
 
 That each backward is the numerical gradient, that dtypes follow and inputs stay untouched, is what
 test_ops.py holds for every pair of ops.py, these included.
@@ -11,6 +11,9 @@ import pytest
 
 from numpylm.config import InputError
 from numpylm.ops import (
+    IGNORE,
+    cross_entropy_backward,
+    cross_entropy_forward,
     dropout_backward,
     dropout_forward,
     erf,
@@ -23,6 +26,9 @@ from numpylm.ops import (
     relu_backward,
     relu_forward,
     sinusoidal_positions,
+    smoothed_cross_entropy_backward,
+    smoothed_cross_entropy_forward,
+    tanh_forward,
 )
 
 # Two ways to compute float64 numbers near 1; each rounds by about 1e-16 a few times.
@@ -243,3 +249,75 @@ def test_f19_the_product_of_two_positions_depends_on_their_distance_only():
 
 def test_f19_the_table_has_the_dtype_that_is_asked_for():
     assert sinusoidal_positions(T, 4).dtype == np.float32
+
+
+# ---- F22: tanh -------------------------------------------------------------------------------
+
+
+def test_f22_tanh_is_that_of_the_mathematics_library():
+    close(tanh_forward(X)[0], [math.tanh(x) for x in X.tolist()])
+
+
+# ---- F23: cross-entropy with label smoothing -------------------------------------------------
+
+V = 7
+TARGETS = np.array([[1, 6, IGNORE], [0, IGNORE, 1]])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_f23_the_loss_is_the_cross_entropy_with_the_smoothed_truth(smoothing, normal):
+    logits, nats = normal(size=(B, T, V)), []
+    for n in np.ndindex(B, T):
+        if TARGETS[n] != IGNORE:
+            log_p = logits[n] - math.log(sum(math.exp(z) for z in logits[n]))
+            q = [(1 - smoothing) * (w == TARGETS[n]) + smoothing / V for w in range(V)]
+            nats.append(-sum(q[w] * log_p[w] for w in range(V)))
+    loss, _ = smoothed_cross_entropy_forward(logits, TARGETS, smoothing)
+    close(loss, math.fsum(nats) / len(nats))
+
+
+def test_f23_without_smoothing_it_is_f5_to_the_last_bit(normal):
+    logits = normal(size=(B, T, V))
+    smoothed, smoothed_cache = smoothed_cross_entropy_forward(logits, TARGETS, 0.0)
+    loss, cache = cross_entropy_forward(logits, TARGETS)
+    assert smoothed == loss
+    np.testing.assert_array_equal(
+        smoothed_cross_entropy_backward(0.7, smoothed_cache), cross_entropy_backward(0.7, cache)
+    )
+
+
+def test_f23_the_loss_is_least_where_the_prediction_is_the_smoothed_truth(normal):
+    q = np.full((1, V), 0.3 / V)
+    q[0, 2] += 0.7
+    least, cache = smoothed_cross_entropy_forward(np.log(q), np.array([2]), 0.3)
+    close(least, -(q * np.log(q)).sum())
+    close(smoothed_cross_entropy_backward(1.0, cache), np.zeros((1, V)))
+    for _ in range(20):
+        other = np.log(q) + normal(0.0, 0.1, (1, V))
+        assert smoothed_cross_entropy_forward(other, np.array([2]), 0.3)[0] > least
+
+
+def test_f23_each_row_of_the_gradient_sums_to_0_and_an_ignored_one_is_0(normal):
+    _, cache = smoothed_cross_entropy_forward(normal(size=(B, T, V)), TARGETS, 0.2)
+    dlogits = smoothed_cross_entropy_backward(-1.7, cache)
+    close(dlogits.sum(axis=-1), np.zeros((B, T)))
+    np.testing.assert_array_equal(dlogits.any(axis=-1), TARGETS != IGNORE)
+
+
+def test_f23_loss_and_gradient_are_those_of_pytorch(normal):
+    torch = pytest.importorskip("torch")
+    logits = normal(size=(B, T, V))
+    z = torch.tensor(logits, requires_grad=True)
+    torch_loss = torch.nn.functional.cross_entropy(
+        z.flatten(0, 1), torch.tensor(TARGETS).flatten(), label_smoothing=0.1
+    )
+    torch_loss.backward()
+    loss, cache = smoothed_cross_entropy_forward(logits, TARGETS, 0.1)
+    close(loss, torch_loss.item())
+    close(smoothed_cross_entropy_backward(1.0, cache), z.grad.numpy())
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, math.nan])
+def test_f23_a_share_outside_0_to_1_is_refused(smoothing, normal):
+    with pytest.raises(InputError, match=r"smoothing must lie in \[0, 1\)"):
+        smoothed_cross_entropy_forward(normal(size=(B, T, V)), TARGETS, smoothing)

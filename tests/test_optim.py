@@ -1,6 +1,7 @@
-"""F7 to F11: each recurrence is written out again here, entry by entry in plain Python floats."""
+"""F7 to F11 and F25: each recurrence is written out again here, entry by entry in Python floats."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from numpylm.optim import (
     clip_by_global_norm,
     global_norm,
     learning_rate_at,
+    transformer_rate,
 )
 
 # Both sides round each of about ten float64 operations a step, 25 steps long, on numbers near 1.
@@ -350,6 +352,43 @@ def test_f11_constant_stays_at_the_peak_after_the_warm_up():
 def test_f11_an_argument_out_of_range_is_rejected_by_name(arguments, name):
     with pytest.raises(InputError, match=name):
         learning_rate_at(**arguments)
+
+
+# ---- F25 -------------------------------------------------------------------------------------
+
+
+def test_f25_the_rate_is_that_of_the_paper():
+    for step in (0, 1, 9, 3998, 3999, 4000, 10**5):
+        n = step + 1
+        want = 512**-0.5 * min(n**-0.5, n * 4000**-1.5)
+        assert transformer_rate(step, 512) == pytest.approx(want, rel=ROUNDING)
+
+
+def test_f25_the_rate_rises_in_a_line_to_its_peak_and_falls_as_a_root():
+    rates = [transformer_rate(step, 64, warmup=10) for step in range(80)]
+    assert rates[:10] == pytest.approx([n * rates[0] for n in range(1, 11)], rel=ROUNDING)
+    assert max(rates) == rates[9] == pytest.approx((64 * 10) ** -0.5, rel=ROUNDING)
+    assert rates[39] == pytest.approx(rates[9] / 2, rel=ROUNDING)
+    assert all(after < before for before, after in pairwise(rates[9:]))
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 7])
+def test_f25_as_a_schedule_it_reaches_the_peak(warmup):
+    w = max(warmup, 1)
+    for step in range(30):
+        rate = learning_rate_at(step, 0.3, warmup, schedule="inverse_sqrt")
+        want = 0.3 * min((step + 1) / w, (w / (step + 1)) ** 0.5)
+        assert rate == pytest.approx(want, rel=ROUNDING)
+    paper = learning_rate_at(20, (64 * w) ** -0.5, warmup, schedule="inverse_sqrt")
+    assert paper == pytest.approx(transformer_rate(20, 64, w), rel=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"), [((-1, 64, 10), "step"), ((0, 0, 10), "width"), ((0, 64, 0), "warmup")]
+)
+def test_f25_an_argument_out_of_range_is_rejected_by_name(arguments, name):
+    with pytest.raises(InputError, match=name):
+        transformer_rate(*arguments)
 
 
 # ---- PyTorch, if it is there -----------------------------------------------------------------

@@ -1,0 +1,140 @@
+"""What BERT is trained further for: the class of a text, and where the answer stands in it.
+
+h  --first token--> tanh --> K logits          h  --every token--> two logits: start and end
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .bert import BERT, LINEAR, BERTConfig, check_range
+from .blocks import Shapes, put, weights
+from .config import InputError, option
+from .model import Parameters
+from .ops import (
+    IGNORE,
+    Array,
+    dropout_backward,
+    dropout_forward,
+    linear_backward,
+    linear_forward,
+    tanh_backward,
+    tanh_forward,
+)
+
+
+@dataclass(frozen=True)
+class BERTForClassConfig(BERTConfig):
+    """BERT for the class of a text"""
+
+    classes: int = option(2, "K, the classes that a text may have", minimum=2)
+
+
+class BERTForClass(BERT):
+    """y = tanh(h_1 w + b)    p = softmax(y u + c): the class of the text, read from its first token
+
+    loss takes ids (..., T) and one target (...) for each text, in [0, K); logits are (..., K).
+    Dropout, in training, comes before u. The first token is one that stands before every text.
+    Parameters of the head: pooler.w (C, C), .b (C,); classes.w (C, K), .b (K,).
+    Source: Devlin et al. 2019, BERT, section 4.1; tanh and dropout are those of its published code.
+    """
+
+    Config = BERTForClassConfig
+    config: BERTForClassConfig
+
+    @staticmethod
+    def head_shapes(config: BERTForClassConfig) -> Shapes:
+        C, K = config.width, config.classes
+        return {"pooler.w": (C, C), "pooler.b": (C,), "classes.w": (C, K), "classes.b": (K,)}
+
+    def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
+        return check_range("targets", targets, self.config.classes, "the classes", IGNORE)
+
+    def head_forward(
+        self, h: Array, attend: Array, rng: np.random.Generator | None
+    ) -> tuple[Array, tuple]:
+        p = self.params
+        y, pooler = linear_forward(h[..., 0, :], *weights(p, "pooler", LINEAR))
+        y, tanh = tanh_forward(y)
+        y, dropout = dropout_forward(y, self.config.dropout, rng)
+        logits, classes = linear_forward(y, *weights(p, "classes", LINEAR))
+        return logits, (pooler, tanh, dropout, classes, h.shape)
+
+    def head_backward(self, dlogits: Array, cache: tuple, grads: Parameters) -> Array:
+        """Only h_1 is read   =>   dh_t = 0 for every other token."""
+        pooler, tanh, dropout, classes, shape = cache
+        dy, *dw = linear_backward(dlogits, classes)
+        put(grads, "classes", LINEAR, dw)
+        dy = tanh_backward(dropout_backward(dy, dropout), tanh)
+        dh_1, *dw = linear_backward(dy, pooler)
+        put(grads, "pooler", LINEAR, dw)
+        dh = np.zeros(shape, dh_1.dtype)
+        dh[..., 0, :] = dh_1
+        return dh
+
+
+class BERTForSpan(BERT):
+    """z_t = h_t w + b, two numbers    p_start = softmax_t(z_t1),  p_end = softmax_t(z_t2)
+
+    loss takes ids (..., T) and targets (..., 2): where the answer starts and where its last token
+    stands; it is the mean over the two. logits are (..., 2, T): the softmax is over the tokens, and
+    a padded one has −∞, so it cannot be an answer. best_span reads them.
+    Parameters of the head: span.w (C, 2), .b (2,). Both b and the last norm's bias raise all tokens
+    alike, which softmax does not see: their gradient is 0, and they stay what they are.
+    Source: Devlin et al. 2019, BERT, section 4.2, where the columns of w are S and E; b is that of
+    its published code.
+    """
+
+    @staticmethod
+    def head_shapes(config: BERTConfig) -> Shapes:
+        return {"span.w": (config.width, 2), "span.b": (2,)}
+
+    def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
+        """Spans (start, end), start ≤ end, whose tokens are real; IGNORE for a text without one."""
+        targets = check_range("targets", targets, ids.shape[-1], "the tokens of a text", IGNORE)
+        if targets.shape != (*ids.shape[:-1], 2):
+            raise InputError(
+                f"targets {targets.shape} must be (..., 2), a start and an end for each text of "
+                f"ids {ids.shape}"
+            )
+        counted = targets != IGNORE
+        real = np.take_along_axis(attend, np.where(counted, targets, 0), axis=-1)
+        backwards = (targets[..., 0] > targets[..., 1]) & counted[..., 1]
+        wrong = targets[backwards | (counted & ~real).any(axis=-1)]
+        if wrong.size:
+            start, end = wrong[0]
+            raise InputError(
+                f"targets ({start}, {end}) are no answer: it must start before it ends, and on "
+                "tokens that attend calls real"
+            )
+        return targets
+
+    def head_forward(
+        self, h: Array, attend: Array, rng: np.random.Generator | None
+    ) -> tuple[Array, tuple]:
+        z, span = linear_forward(h, *weights(self.params, "span", LINEAR))
+        if not attend.any(axis=-1).all():
+            raise InputError("attend is False for a whole text: there is no answer to find in it")
+        no = z.dtype.type(-np.inf)
+        return np.where(attend[..., None, :], z.swapaxes(-1, -2), no), span
+
+    def head_backward(self, dlogits: Array, cache: tuple, grads: Parameters) -> Array:
+        """Where z is replaced by −∞, p = 0, so dlogits = 0 there, and so is dz."""
+        dh, *dw = linear_backward(dlogits.swapaxes(-1, -2), cache)
+        put(grads, "span", LINEAR, dw)
+        return dh
+
+
+def best_span(logits: Array) -> Array:
+    """The likeliest answer: start ≤ end with the largest sum.   logits (..., 2, T)  ->  (..., 2)
+
+    The start whose logit is largest among those up to t, for every t; then the end t that makes the
+    sum largest: no pair is looked at twice. Of equal sums the earliest end, then start, is taken.
+    Source: Devlin et al. 2019, BERT, section 4.2.
+    """
+    start, end = logits[..., 0, :], logits[..., 1, :]
+    best = np.maximum.accumulate(start, axis=-1) + end
+    stop = best.argmax(axis=-1)
+    allowed = np.arange(start.shape[-1]) <= stop[..., None]
+    return np.stack([np.where(allowed, start, -np.inf).argmax(axis=-1), stop], axis=-1)

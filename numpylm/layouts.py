@@ -1,0 +1,183 @@
+"""How Hugging Face's library transformers names what GPT and BERT are made of: tables.
+
+A Layout is all that interchange.py needs to know of a class of transformers.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from .bert import BERT, BERTForMaskedLM
+from .bert_heads import BERTForClass, BERTForSpan
+from .blocks import Shapes
+from .gpt import GPT
+from .model import Model
+
+# ---- the tables: parameter here -> tensor there; {i} is a block, {qkv} are three side by side ---
+
+GPT2_NAMES = {
+    "E": "transformer.wte.weight",
+    "P": "transformer.wpe.weight",
+    "block{i}.norm1.gain": "transformer.h.{i}.ln_1.weight",
+    "block{i}.norm1.bias": "transformer.h.{i}.ln_1.bias",
+    "block{i}.attention.w_qkv": "transformer.h.{i}.attn.c_attn.weight",
+    "block{i}.attention.b_qkv": "transformer.h.{i}.attn.c_attn.bias",
+    "block{i}.attention.w_out": "transformer.h.{i}.attn.c_proj.weight",
+    "block{i}.attention.b_out": "transformer.h.{i}.attn.c_proj.bias",
+    "block{i}.norm2.gain": "transformer.h.{i}.ln_2.weight",
+    "block{i}.norm2.bias": "transformer.h.{i}.ln_2.bias",
+    "block{i}.feed_forward.w_in": "transformer.h.{i}.mlp.c_fc.weight",
+    "block{i}.feed_forward.b_in": "transformer.h.{i}.mlp.c_fc.bias",
+    "block{i}.feed_forward.w_out": "transformer.h.{i}.mlp.c_proj.weight",
+    "block{i}.feed_forward.b_out": "transformer.h.{i}.mlp.c_proj.bias",
+    "norm.gain": "transformer.ln_f.weight",
+    "norm.bias": "transformer.ln_f.bias",
+}
+BERT_NAMES = {
+    "E": "bert.embeddings.word_embeddings.weight",
+    "G": "bert.embeddings.token_type_embeddings.weight",
+    "P": "bert.embeddings.position_embeddings.weight",
+    "norm.gain": "bert.embeddings.LayerNorm.weight",
+    "norm.bias": "bert.embeddings.LayerNorm.bias",
+    "block{i}.attention.w_qkv": "bert.encoder.layer.{i}.attention.self.{qkv}.weight",
+    "block{i}.attention.b_qkv": "bert.encoder.layer.{i}.attention.self.{qkv}.bias",
+    "block{i}.attention.w_out": "bert.encoder.layer.{i}.attention.output.dense.weight",
+    "block{i}.attention.b_out": "bert.encoder.layer.{i}.attention.output.dense.bias",
+    "block{i}.norm1.gain": "bert.encoder.layer.{i}.attention.output.LayerNorm.weight",
+    "block{i}.norm1.bias": "bert.encoder.layer.{i}.attention.output.LayerNorm.bias",
+    "block{i}.feed_forward.w_in": "bert.encoder.layer.{i}.intermediate.dense.weight",
+    "block{i}.feed_forward.b_in": "bert.encoder.layer.{i}.intermediate.dense.bias",
+    "block{i}.feed_forward.w_out": "bert.encoder.layer.{i}.output.dense.weight",
+    "block{i}.feed_forward.b_out": "bert.encoder.layer.{i}.output.dense.bias",
+    "block{i}.norm2.gain": "bert.encoder.layer.{i}.output.LayerNorm.weight",
+    "block{i}.norm2.bias": "bert.encoder.layer.{i}.output.LayerNorm.bias",
+}
+MASKED_LM_NAMES = {
+    "transform.w": "cls.predictions.transform.dense.weight",
+    "transform.b": "cls.predictions.transform.dense.bias",
+    "transform.gain": "cls.predictions.transform.LayerNorm.weight",
+    "transform.bias": "cls.predictions.transform.LayerNorm.bias",
+    "predict.b": "cls.predictions.bias",
+}
+CLASS_NAMES = {
+    "pooler.w": "bert.pooler.dense.weight",
+    "pooler.b": "bert.pooler.dense.bias",
+    "classes.w": "classifier.weight",
+    "classes.b": "classifier.bias",
+}
+SPAN_NAMES = {"span.w": "qa_outputs.weight", "span.b": "qa_outputs.bias"}
+QKV = ("query", "key", "value")
+OLD_ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+
+# Second copies, which some files hold: each must equal its original.
+TIED = {
+    "lm_head.weight": "transformer.wte.weight",
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+# What a file may hold that the model needs not: masks and counts that are computed here; and what
+# BERT was trained with beside its masked words, unless the model has that head.
+GPT2_UNUSED = ("transformer.h.{i}.attn.bias", "transformer.h.{i}.attn.masked_bias")
+BERT_UNUSED = (
+    "bert.embeddings.position_ids",
+    "bert.embeddings.token_type_ids",
+    "bert.pooler.dense.weight",
+    "bert.pooler.dense.bias",
+    "cls.seq_relationship.weight",
+    "cls.seq_relationship.bias",
+)
+
+# ---- config.json: option here -> field there -------------------------------------------------
+
+GPT2_FIELDS = {
+    "vocab_size": "vocab_size",
+    "context_length": "n_positions",
+    "layers": "n_layer",
+    "heads": "n_head",
+    "width": "n_embd",
+    "dropout": "resid_pdrop",
+    "init_std": "initializer_range",
+}
+BERT_FIELDS = {
+    "vocab_size": "vocab_size",
+    "context_length": "max_position_embeddings",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "width": "hidden_size",
+    "hidden": "intermediate_size",
+    "segments": "type_vocab_size",
+    "dropout": "hidden_dropout_prob",
+    "eps": "layer_norm_eps",
+    "init_std": "initializer_range",
+}
+
+
+def _gpt2_fixed(config: Any) -> dict[str, tuple]:
+    """Fields that have no option here -> the values that mean what GPT does; first the default."""
+    return {
+        "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+        "layer_norm_epsilon": (1e-5,),
+        "n_inner": (None, 4 * config.width),
+        "scale_attn_weights": (True,),
+        "scale_attn_by_inverse_layer_idx": (False,),
+        "add_cross_attention": (False,),
+        "tie_word_embeddings": (True,),
+    }
+
+
+def _bert_fixed(config: Any) -> dict[str, tuple]:
+    """The same of BERT."""
+    return {
+        "hidden_act": ("gelu", "gelu_python"),
+        "position_embedding_type": ("absolute",),
+        "is_decoder": (False,),
+        "add_cross_attention": (False,),
+        "tie_word_embeddings": (True,),
+        "problem_type": (None, "single_label_classification"),
+    }
+
+
+class Layout(NamedTuple):
+    """How transformers keeps one of its classes, and the model here that computes the same."""
+
+    kind: type[Model]
+    names: dict[str, str]
+    model_type: str
+    prefix: str  # of the tensors; files of a bare encoder or decoder lack it
+    unused: tuple[str, ...]
+    fields: dict[str, str]
+    fixed: Callable[[Any], dict[str, tuple]]
+
+
+_GPT2 = Layout(GPT, GPT2_NAMES, "gpt2", "transformer.", GPT2_UNUSED, GPT2_FIELDS, _gpt2_fixed)
+_BERT = Layout(BERT, BERT_NAMES, "bert", "bert.", BERT_UNUSED, BERT_FIELDS, _bert_fixed)
+LAYOUTS = {
+    "GPT2LMHeadModel": _GPT2,
+    "GPT2Model": _GPT2,  # its head is its own embedding, so nothing is missing
+    "BertModel": _BERT,
+    "BertForMaskedLM": _BERT._replace(kind=BERTForMaskedLM, names=BERT_NAMES | MASKED_LM_NAMES),
+    "BertForSequenceClassification": _BERT._replace(
+        kind=BERTForClass, names=BERT_NAMES | CLASS_NAMES
+    ),
+    "BertForQuestionAnswering": _BERT._replace(kind=BERTForSpan, names=BERT_NAMES | SPAN_NAMES),
+}
+
+
+def places_of(layout: Layout, layers: int) -> dict[str, list[str]]:
+    """Parameter -> the tensors that it is made of, side by side."""
+    places = {}
+    for ours, theirs in layout.names.items():
+        for i in range(layers if "{i}" in ours else 1):
+            parts = QKV if "{qkv}" in theirs else ("",)
+            places[ours.format(i=i)] = [theirs.format(i=i, qkv=part) for part in parts]
+    return places
+
+
+def turned(layout: Layout, parameter: str) -> bool:
+    """Whether the tensors are (out, in), as torch.nn.Linear has them; GPT-2 has (in, out)."""
+    return layout.model_type == "bert" and parameter.split(".")[-1].startswith("w")
+
+
+def shapes_of(layout: Layout, config: Any) -> Shapes:
+    """Parameter -> shape, with the biases that GPT-2 always has."""
+    return layout.kind.shapes(replace(config, bias=True) if layout.kind is GPT else config)

@@ -1,0 +1,201 @@
+"""One gradient from many workers: threads of this machine, processes of many machines.
+
+The mean over a batch is the weighted mean over its shares, so the gradient is too:
+
+    L = Σ_k (N_k/N) L_k      =>      dL/dθ = Σ_k (N_k/N) dL_k/dθ
+
+with N_k the predictions of share k. A thread and a process are the same worker here: K shares give
+the same run, to rounding, wherever they are computed, and the same numbers each time for one K.
+"""
+
+import ctypes
+import sys
+import traceback
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .config import InputError
+from .model import Model, Parameters
+from .ops import IGNORE, Array
+
+# ---- processes -------------------------------------------------------------------------------
+
+
+class Team:
+    """The processes that train one model together, each with a copy of it. Without MPI, one.
+
+    As a context: an error in one process ends all of them, for the others would wait forever.
+    """
+
+    def __init__(self, comm: Any = None):
+        self.comm = comm
+        self.rank, self.size = (0, 1) if comm is None else (comm.rank, comm.size)
+
+    @classmethod
+    def over_mpi(cls) -> "Team":
+        """The processes that mpiexec has started. Raises InputError where there is no MPI."""
+        try:
+            from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:  # no mpi4py, or no MPI library behind it
+            raise InputError(
+                f"--distributed needs mpi4py and an MPI library ({error}): pip install mpi4py mpich"
+            ) from error
+        return cls(MPI.COMM_WORLD)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that prints and writes."""
+        return self.rank == 0
+
+    def add(self, vector: Array) -> None:
+        """Replace `vector` by its sum over all processes: an all-reduce, in place."""
+        if self.size > 1:
+            from mpi4py import MPI
+
+            self.comm.Allreduce(MPI.IN_PLACE, vector)
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true in some process; the answer is the same in all."""
+        return any(self.comm.allgather(flag)) if self.size > 1 else flag
+
+    def require_same(self, params: Parameters) -> None:
+        """Raise RuntimeError unless all processes hold the same parameters, bit for bit."""
+        if self.size > 1:
+            sums = self.comm.allgather(zlib.crc32(params.flat))
+            if len(set(sums)) > 1:
+                raise RuntimeError(f"the processes' parameters differ; their checksums are {sums}")
+
+    def __enter__(self) -> "Team":
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is None or self.size == 1:
+            return
+        if isinstance(error, InputError):
+            print(f"numpylm: process {self.rank}: {error}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exception(error)
+        self.comm.Abort(2 if isinstance(error, InputError) else 1)
+
+
+ALONE = Team()
+
+
+# ---- shares of a batch -----------------------------------------------------------------------
+
+
+class Shares(NamedTuple):
+    """The caches of this process's shares, and the weight N_k/N of each."""
+
+    caches: list[Any]
+    weights: list[float]
+
+
+class Workers:
+    """The two calls of a model that training needs, with every batch cut into K shares.
+
+    K = workers × team.size: this process computes `workers` of them at once, each in a thread, and
+    the team adds up the rest. All processes must be given the same batch and the same rng. NumPy
+    releases the interpreter inside its loops, so threads do run at once; the model keeps nothing
+    between two calls, so they may share it.
+    """
+
+    def __init__(self, model: Model, workers: int = 1, team: Team = ALONE):
+        self.model, self.workers, self.team = model, workers, team
+        self.pool = ThreadPoolExecutor(workers)
+
+    def loss(self, ids: Array, targets: Array, rng: np.random.Generator | None = None) -> Any:
+        """F5 of the whole batch, as Model.loss, and the cache of the shares of this process.
+
+        Every share draws from a generator of its own, seeded from rng. One share is Model.loss.
+        """
+        K = self.workers * self.team.size
+        if K == 1:
+            return self.model.loss(ids, targets, rng)
+        if K > len(ids):
+            raise InputError(f"a batch of {len(ids)} windows cannot be shared by {K} workers")
+        seeds = [None] * K if rng is None else rng.integers(2**63, size=K)
+        rngs = [seed if seed is None else np.random.default_rng(seed) for seed in seeds]
+        shares = zip(np.array_split(ids, K), np.array_split(targets, K), rngs, strict=True)
+        first = self.team.rank * self.workers
+        mine = [s for s in list(shares)[first : first + self.workers] if (s[1] != IGNORE).any()]
+        parts = self._at_once(self.model.loss, mine)
+
+        N_k = [_predictions(cache) for _, cache in parts]
+        total = np.array([sum(n * loss for n, (loss, _) in zip(N_k, parts, strict=True)), sum(N_k)])
+        self.team.add(total)
+        nats, N = total
+        return nats / N, Shares([cache for _, cache in parts], [n / N for n in N_k])
+
+    def loss_backward(self, cache: Any) -> Parameters:
+        """dL/dparams of `loss`, the same in every process: added in the order of the shares."""
+        if not isinstance(cache, Shares):
+            return self.model.loss_backward(cache)
+        each = self._at_once(self._weighted_gradient, zip(cache.caches, cache.weights, strict=True))
+        grads = each[0] if each else self.model.params.like()
+        for other in each[1:]:
+            grads.flat += other.flat
+        self.team.add(grads.flat)
+        return grads
+
+    def _weighted_gradient(self, cache: Any, weight: float) -> Parameters:
+        grads = self.model.loss_backward(cache)
+        grads.flat *= weight
+        return grads
+
+    def _at_once(self, function: Any, arguments: Any) -> list[Any]:
+        """function(*a) for every a, in threads; each inherits np.errstate, which is a context."""
+        tasks = [self.pool.submit(copy_context().run, function, *a) for a in arguments]
+        return [task.result() for task in tasks]
+
+
+def _predictions(cache: Any) -> int:
+    """N of F5, which cross_entropy_forward keeps."""
+    _, (_, _, _, N, _) = cache
+    return N
+
+
+# ---- what it is worth ------------------------------------------------------------------------
+
+
+def ring_all_reduce_seconds(
+    machines: int, vector_bytes: float, bandwidth: float, latency: float
+) -> float:
+    """The time to add one vector over n machines in a ring, bytes, bytes/s and seconds.
+
+        2 (n − 1)/n bytes/bandwidth + 2 (n − 1) latency
+
+    In n − 1 rounds the n parts of the vector travel round the ring and are added up; in another
+    n − 1 the sums travel round. Each round sends 1/n of the vector. Therefore the first term hardly
+    grows with n, while the second does.
+    Source: Patarasuk and Yuan 2009, Bandwidth Optimal All-reduce Algorithms, section 3.
+    """
+    rounds = 2 * (machines - 1)
+    return rounds / machines * vector_bytes / bandwidth + rounds * latency
+
+
+# ---- the allocator ---------------------------------------------------------------------------
+
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # M_… in malloc.h of glibc
+KEPT = 2**30 - 1  # bytes of free memory that the process may keep
+
+
+def keep_freed_memory() -> bool:
+    """Tell the allocator of glibc to keep the memory that arrays give back. True if it will.
+
+    By default a large array is mapped when it is made and unmapped when it is freed, so that each
+    of the temporaries of every step begins with page faults. Here large arrays come from the heap
+    (MMAP_MAX 0), which grows in large pieces (TOP_PAD) and does not shrink (TRIM_THRESHOLD). It
+    lasts as long as the process. Other platforms are left as they are. Source: mallopt(3).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "gnu_get_libc_version"):  # another C library, such as musl
+        return False
+    settings = ((TRIM_THRESHOLD, KEPT), (TOP_PAD, 2**26), (MMAP_MAX, 0))
+    return all(libc.mallopt(name, value) == 1 for name, value in settings)

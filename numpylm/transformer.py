@@ -1,0 +1,417 @@
+"""The Transformer: an encoder reads the source, a decoder writes the target.
+
+source  --E, positions-->  h  --encoder 0-->  …  --encoder L−1-->  memory (B, S, C)
+target  --E, positions-->  h  --decoder 0-->  …  --decoder L−1-->  h  --E-->  p(w)
+                               each decoder block reads the memory
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .blocks import (
+    CROSS_ATTENTION,
+    FEED_FORWARD,
+    NORM,
+    SELF_ATTENTION,
+    CrossAttentionCache,
+    FeedForwardCache,
+    SelfAttentionCache,
+    Shapes,
+    cross_attention_backward,
+    cross_attention_forward,
+    cross_attention_shapes,
+    feed_forward_backward,
+    feed_forward_forward,
+    feed_forward_shapes,
+    norm_shapes,
+    put,
+    self_attention_backward,
+    self_attention_forward,
+    self_attention_shapes,
+    weights,
+)
+from .config import InputError, option
+from .model import Model, ModelConfig, Parameters
+from .ops import (
+    IGNORE,
+    Array,
+    causal_mask,
+    check_ids,
+    dropout_backward,
+    dropout_forward,
+    embedding_backward,
+    embedding_forward,
+    layer_norm_backward,
+    layer_norm_forward,
+    output_backward,
+    output_forward,
+    positions_forward,
+    sinusoidal_positions,
+    smoothed_cross_entropy_backward,
+    smoothed_cross_entropy_forward,
+)
+
+
+@dataclass(frozen=True)
+class TransformerConfig(ModelConfig):
+    """the Transformer"""
+
+    context_length: int = option(64, "the most tokens of a source, and of a target", minimum=1)
+    layers: int = option(2, "L, the blocks of the encoder, and those of the decoder", minimum=1)
+    heads: int = option(4, "H, the attentions side by side in each block", minimum=1)
+    width: int = option(64, "C, the numbers that stand for a token; a multiple of H", minimum=1)
+    hidden: int = option(0, "F, the width inside the feed-forward; 0 is 4 C", minimum=0)
+    dropout: float = option(0.0, "share of numbers dropped in training", minimum=0, below=1)
+    smoothing: float = option(0.0, "F23: 0.1 in the paper", minimum=0, below=1)
+    padding_id: int = option(0, "fills up short texts; nobody looks at it", minimum=0, flag=False)
+    begin_id: int = option(1, "stands before every target", minimum=0, flag=False)
+    end_id: int = option(2, "stands after every target", minimum=0, flag=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.heads:
+            raise InputError(
+                f"width {self.width} cannot be shared by {self.heads} heads: choose a width that "
+                "is a multiple of heads"
+            )
+        special = self.padding_id, self.begin_id, self.end_id
+        if len(set(special)) < 3 or max(special) >= self.vocab_size:
+            raise InputError(
+                f"padding_id, begin_id and end_id {special} must be three different ids below "
+                f"vocab_size {self.vocab_size}"
+            )
+
+    @property
+    def hidden_width(self) -> int:
+        """F."""
+        return self.hidden or 4 * self.width
+
+
+class EmbedCache(NamedTuple):
+    """In the order of computation."""
+
+    embedding: tuple
+    dropout: Array | None
+
+
+class AddNormCache(NamedTuple):
+    """In the order of computation."""
+
+    dropout: Array | None
+    norm: tuple
+
+
+class EncoderBlockCache(NamedTuple):
+    """In the order of computation; attention.attention.a holds the weights (..., H, S, S)."""
+
+    attention: SelfAttentionCache
+    norm1: AddNormCache
+    feed_forward: FeedForwardCache
+    norm2: AddNormCache
+
+
+class DecoderBlockCache(NamedTuple):
+    """In the order of computation; cross.attention.a holds the weights (..., H, T, S)."""
+
+    attention: SelfAttentionCache
+    norm1: AddNormCache
+    cross: CrossAttentionCache
+    norm2: AddNormCache
+    feed_forward: FeedForwardCache
+    norm3: AddNormCache
+
+
+class EncoderCache(NamedTuple):
+    """In the order of computation; one EncoderBlockCache for each block."""
+
+    embed: EmbedCache
+    blocks: tuple[EncoderBlockCache, ...]
+
+
+class DecoderCache(NamedTuple):
+    """In the order of computation; one DecoderBlockCache for each block."""
+
+    embed: EmbedCache
+    blocks: tuple[DecoderBlockCache, ...]
+    output: tuple
+
+
+class TransformerCache(NamedTuple):
+    """In the order of computation."""
+
+    encoder: EncoderCache
+    decoder: DecoderCache
+
+
+class Transformer(Model):
+    """F1, F18, F19 h_t = √C E[x_t] + P[t]    blocks: h ← norm(h + f(h))    F4 p_t = softmax(E h_t)
+
+    In the encoder f is self-attention (F20) of the source, then feed-forward with ReLU (F21). In
+    the decoder f is causal self-attention of the target, then cross-attention on the memory, which
+    is what the encoder made of the source, then feed-forward. norm is F13. Nobody looks at padding.
+    Dropout (F17), in training, follows the embedding and every f.
+
+    One vocabulary and one table E (V, C) serve source, target and output. The positions P are not
+    learned. Parameters: E; for block i encoder{i}.attention, .norm1, .feed_forward and .norm2, and
+    decoder{i}.attention, .norm1, .cross, .norm2, .feed_forward and .norm3.
+
+    Source: Vaswani et al. 2017, Attention Is All You Need, section 3.
+    """
+
+    Config = TransformerConfig
+    config: TransformerConfig
+
+    def __init__(
+        self, config: TransformerConfig, rng: np.random.Generator, dtype: Any = np.float32
+    ):
+        super().__init__(config, rng, dtype)
+        self.positions = sinusoidal_positions(config.context_length, config.width, dtype)
+
+    @staticmethod
+    def shapes(config: TransformerConfig) -> Shapes:
+        C, F = config.width, config.hidden_width
+        shapes: Shapes = {"E": (config.vocab_size, C)}
+        for block in _blocks("encoder", config):
+            shapes |= self_attention_shapes(f"{block}.attention", C)
+            shapes |= norm_shapes(f"{block}.norm1", C)
+            shapes |= feed_forward_shapes(f"{block}.feed_forward", C, F)
+            shapes |= norm_shapes(f"{block}.norm2", C)
+        for block in _blocks("decoder", config):
+            shapes |= self_attention_shapes(f"{block}.attention", C)
+            shapes |= norm_shapes(f"{block}.norm1", C)
+            shapes |= cross_attention_shapes(f"{block}.cross", C)
+            shapes |= norm_shapes(f"{block}.norm2", C)
+            shapes |= feed_forward_shapes(f"{block}.feed_forward", C, F)
+            shapes |= norm_shapes(f"{block}.norm3", C)
+        return shapes
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Matrices (I, O) from a normal distribution of variance 2/(I + O), gains 1, biases 0.
+
+        E has variance 1/C, so that √C E[x] and the logits start near 1.
+        Source: Glorot and Bengio 2010, Understanding the Difficulty of Training, equation 12.
+        """
+        for name, shape in self.params.shapes.items():
+            if name.endswith("gain"):
+                self.params[name] = np.ones(shape)
+            elif len(shape) == 2:
+                variance = 1 / self.config.width if name == "E" else 2 / sum(shape)
+                self.params[name] = rng.normal(0.0, math.sqrt(variance), shape)
+
+    # ---- a model of two texts
+
+    def forward(  # type: ignore[override]  # the other models read one text
+        self, source: Any, target_in: Any, rng: np.random.Generator | None = None
+    ) -> tuple[Array, TransformerCache]:
+        """source (..., S)   target_in (..., T)  ->  logits (..., T, V)
+
+        logits t are for the token after target_in[..., t]; target_in begins with begin_id.
+        Padding belongs behind a text, because positions count it. A source that is all padding is
+        defined: cross-attention reads nothing and adds b_out alone.
+        Raises InputError for texts that are empty or longer than context_length, for ids outside
+        the vocabulary, and where there is not one target for each source.
+        """
+        source, target_in = np.asarray(source), np.asarray(target_in)
+        self.check_pair(source, target_in)
+        memory, encoder = self.encode(source, rng)
+        logits, decoder = self.decode(target_in, memory, source != self.config.padding_id, rng)
+        return logits, TransformerCache(encoder, decoder)
+
+    def backward(self, dlogits: Array, cache: TransformerCache) -> Parameters:
+        """The decoder upwards, then the encoder, to which the memory takes the gradient.
+
+        E embeds source and target, and predicts   =>   its gradient is the sum of the three
+        """
+        grads = self.params.like()
+        dmemory = self.decode_backward(dlogits, cache.decoder, grads)
+        self.encode_backward(dmemory, cache.encoder, grads)
+        return grads
+
+    def loss(
+        self, source: Any, target: Any, rng: np.random.Generator | None = None
+    ) -> tuple[Any, Any]:
+        """F23: the smoothed loss of each token of the target given the true ones before it.
+
+        source (..., S)   target (..., T + 1): begin_id, the text, end_id, padding
+        Nats per predicted token: begin_id and padding are not predicted.
+        """
+        target = check_ids("target", target, self.config.vocab_size)
+        logits, cache = self.forward(source, target[..., :-1], rng)
+        targets = np.where(target == self.config.padding_id, IGNORE, target)[..., 1:]
+        loss, loss_cache = smoothed_cross_entropy_forward(logits, targets, self.config.smoothing)
+        return loss, (cache, loss_cache)
+
+    def loss_backward(self, cache: Any) -> Parameters:
+        forward_cache, loss_cache = cache
+        return self.backward(smoothed_cross_entropy_backward(1.0, loss_cache), forward_cache)
+
+    def next_logits(self, source: Any, target_in: Any) -> Array:  # type: ignore[override]
+        """Logits (..., V) of the token that follows target_in (..., T)."""
+        return self.forward(source, target_in)[0][..., -1, :]
+
+    def check_pair(self, source: Array, target_in: Array) -> None:
+        if source.ndim < 1 or target_in.ndim < 1 or source.shape[:-1] != target_in.shape[:-1]:
+            raise InputError(
+                f"source {source.shape} and target {target_in.shape} must be (..., S) and "
+                "(..., T): one target for each source"
+            )
+        N = self.config.context_length
+        for name, ids in (("source", source), ("target", target_in)):
+            check_ids(name, ids, self.config.vocab_size)
+            if not 0 < ids.shape[-1] <= N:
+                raise InputError(
+                    f"{name} {ids.shape} must have 1 to {N} tokens, the context_length: pad an "
+                    "empty text, and cut or leave out a longer one"
+                )
+
+    # ---- the encoder
+
+    def encode(
+        self, source: Array, rng: np.random.Generator | None = None
+    ) -> tuple[Array, EncoderCache]:
+        """source (..., S)  ->  memory (..., S, C)"""
+        real = source != self.config.padding_id
+        h, embed = self._embed(source, rng)
+        caches = []
+        for block in _blocks("encoder", self.config):
+            h, cache = self._encoder_block_forward(h, block, _keys(real), rng)
+            caches.append(cache)
+        return h, EncoderCache(embed, tuple(caches))
+
+    def _encoder_block_forward(
+        self, h: Array, block: str, mask: Array, rng: np.random.Generator | None
+    ) -> tuple[Array, EncoderBlockCache]:
+        """h ← norm1(h + attention(h))    h ← norm2(h + feed_forward(h))"""
+        p, heads = self.params, self.config.heads
+        own = [*weights(p, f"{block}.attention", SELF_ATTENTION), heads, mask]
+        y, attention = self_attention_forward(h, *own)
+        h, norm1 = self._add_norm(h, y, f"{block}.norm1", rng)
+        feed = [*weights(p, f"{block}.feed_forward", FEED_FORWARD), "relu"]
+        y, feed_forward = feed_forward_forward(h, *feed)
+        h, norm2 = self._add_norm(h, y, f"{block}.norm2", rng)
+        return h, EncoderBlockCache(attention, norm1, feed_forward, norm2)
+
+    def encode_backward(self, dh: Array, cache: EncoderCache, grads: Parameters) -> None:
+        """The lines of encode upwards: the gradients of its parameters are added to `grads`."""
+        blocks = [*zip(_blocks("encoder", self.config), cache.blocks, strict=True)]
+        for block, c in reversed(blocks):
+            ds, dy = _add_norm_backward(dh, c.norm2, f"{block}.norm2", grads)
+            dy, *dw = feed_forward_backward(dy, c.feed_forward)
+            put(grads, f"{block}.feed_forward", FEED_FORWARD, dw)
+            ds, dy = _add_norm_backward(ds + dy, c.norm1, f"{block}.norm1", grads)
+            dy, *dw = self_attention_backward(dy, c.attention)
+            put(grads, f"{block}.attention", SELF_ATTENTION, dw)
+            dh = ds + dy
+        self._embed_backward(dh, cache.embed, grads)
+
+    # ---- the decoder
+
+    def decode(
+        self,
+        target_in: Array,
+        memory: Array,
+        source_real: Array,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[Array, DecoderCache]:
+        """target_in (..., T)   memory (..., S, C)   source_real (..., S)  ->  logits (..., T, V)
+
+        source_real is True where memory stands for a token, False where for padding.
+        """
+        real = target_in != self.config.padding_id
+        masks = _keys(real) & causal_mask(target_in.shape[-1]), _keys(source_real)
+        h, embed = self._embed(target_in, rng)
+        caches = []
+        for block in _blocks("decoder", self.config):
+            h, cache = self._decoder_block_forward(h, memory, block, masks, rng)
+            caches.append(cache)
+        logits, output = output_forward(h, self.params["E"])
+        return logits, DecoderCache(embed, tuple(caches), output)
+
+    def _decoder_block_forward(
+        self,
+        h: Array,
+        memory: Array,
+        block: str,
+        masks: tuple[Array, Array],
+        rng: np.random.Generator | None,
+    ) -> tuple[Array, DecoderBlockCache]:
+        """h ← norm1(h + attention(h))   h ← norm2(h + cross(h, memory))   h ← norm3(h + feed(h))"""
+        p, heads = self.params, self.config.heads
+        own = [*weights(p, f"{block}.attention", SELF_ATTENTION), heads, masks[0]]
+        y, attention = self_attention_forward(h, *own)
+        h, norm1 = self._add_norm(h, y, f"{block}.norm1", rng)
+        other = [*weights(p, f"{block}.cross", CROSS_ATTENTION), heads, masks[1]]
+        y, cross = cross_attention_forward(h, memory, *other)
+        h, norm2 = self._add_norm(h, y, f"{block}.norm2", rng)
+        feed = [*weights(p, f"{block}.feed_forward", FEED_FORWARD), "relu"]
+        y, feed_forward = feed_forward_forward(h, *feed)
+        h, norm3 = self._add_norm(h, y, f"{block}.norm3", rng)
+        return h, DecoderBlockCache(attention, norm1, cross, norm2, feed_forward, norm3)
+
+    def decode_backward(self, dlogits: Array, cache: DecoderCache, grads: Parameters) -> Array:
+        """The lines of decode upwards, into `grads`.   ->  dmemory
+
+        Every block reads the same memory   =>   dmemory is the sum over the blocks
+        """
+        dh, dE = output_backward(dlogits, cache.output)
+        grads["E"] += dE
+        dmemory: Any = 0
+        blocks = [*zip(_blocks("decoder", self.config), cache.blocks, strict=True)]
+        for block, c in reversed(blocks):
+            ds, dy = _add_norm_backward(dh, c.norm3, f"{block}.norm3", grads)
+            dy, *dw = feed_forward_backward(dy, c.feed_forward)
+            put(grads, f"{block}.feed_forward", FEED_FORWARD, dw)
+            ds, dy = _add_norm_backward(ds + dy, c.norm2, f"{block}.norm2", grads)
+            dy, dread, *dw = cross_attention_backward(dy, c.cross)
+            put(grads, f"{block}.cross", CROSS_ATTENTION, dw)
+            dmemory = dmemory + dread
+            ds, dy = _add_norm_backward(ds + dy, c.norm1, f"{block}.norm1", grads)
+            dy, *dw = self_attention_backward(dy, c.attention)
+            put(grads, f"{block}.attention", SELF_ATTENTION, dw)
+            dh = ds + dy
+        self._embed_backward(dh, cache.embed, grads)
+        return dmemory
+
+    # ---- what both are made of
+
+    def _embed(self, ids: Array, rng: np.random.Generator | None) -> tuple[Array, EmbedCache]:
+        """h_t = √C E[x_t] + P[t]"""
+        e, embedding = embedding_forward(self.params["E"], ids)
+        h, _ = positions_forward(e * math.sqrt(self.config.width), self.positions)
+        h, dropout = dropout_forward(h, self.config.dropout, rng)
+        return h, EmbedCache(embedding, dropout)
+
+    def _embed_backward(self, dh: Array, cache: EmbedCache, grads: Parameters) -> None:
+        """h_t = √C E[x_t] + P[t]   =>   dE_w = √C Σ_{t: x_t = w} dh_t;  P is not learned"""
+        dh = dropout_backward(dh, cache.dropout) * math.sqrt(self.config.width)
+        grads["E"] += embedding_backward(dh, cache.embedding)
+
+    def _add_norm(
+        self, h: Array, y: Array, norm: str, rng: np.random.Generator | None
+    ) -> tuple[Array, AddNormCache]:
+        """h ← norm(h + dropout(y))"""
+        y, dropout = dropout_forward(y, self.config.dropout, rng)
+        h, cache = layer_norm_forward(h + y, *weights(self.params, norm, NORM))
+        return h, AddNormCache(dropout, cache)
+
+
+def _add_norm_backward(
+    dh: Array, cache: AddNormCache, norm: str, grads: Parameters
+) -> tuple[Array, Array]:
+    """h' = norm(h + m y)   =>   ds = norm_backward(dh'),  dh = ds,  dy = m ds.   ->  dh, dy"""
+    ds, *dw = layer_norm_backward(dh, cache.norm)
+    put(grads, norm, NORM, dw)
+    return ds, dropout_backward(ds, cache.dropout)
+
+
+def _keys(real: Array) -> Array:
+    """Which keys (..., S) are real, for every head and query: (..., 1, 1, S)."""
+    return real[..., None, None, :]
+
+
+def _blocks(side: str, config: TransformerConfig) -> list[str]:
+    """The names of the blocks of a side, in the order in which they act."""
+    return [f"{side}{i}" for i in range(config.layers)]
