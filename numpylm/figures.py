@@ -216,32 +216,33 @@ def four_paths(paths: Paths, words: Sequence[str]) -> Figure:
 
 
 def three_masks(maps: Mapping[str, Array], source: int) -> Figure:
-    """Encoder, decoder, and both: their weights (T, T) side by side; a cross where the mask forbids.
+    """Encoder, decoder, and both together: their weights (T, T), a cross where the mask forbids.
 
-    In the last panel the first `source` tokens are the source, the others the target.
+    In the third panel the first `source` tokens are the source, the others the target.
     """
-    masks = ("mask: all $j$", r"mask: $j \leq i$", r"masks: all $j$, all $j$, $j \leq i$")
-    with rc_context(STYLE | {"axes.grid": False, "font.size": 13}):
-        figure, axes = _figure(13.5, 5.4, columns=3)
+    masks = (
+        "$x_i$ reads every $x_j$",
+        r"$x_i$ reads $x_j$ with $j \leq i$",
+        r"$x_i$ reads every $x_j$;  $y_i$ every $x_j$, and $y_j$ with $j \leq i$",
+    )
+    with rc_context(STYLE | {"axes.grid": False, "font.size": 14}):
+        figure, axes = _figure(13.5, 5.3, columns=3)
         for ax, (title, a), mask in zip(axes, maps.items(), masks, strict=True):
-            image = ax.imshow(a, cmap="cividis", vmin=0, vmax=1)
-            image.set_data(np.ma.masked_equal(a, 0))
+            image = ax.imshow(np.ma.masked_equal(a, 0), cmap="cividis", vmin=0, vmax=1)
             i, j = np.nonzero(a == 0)
-            ax.plot(j, i, "x", color="0.6", ms=9, mew=1.5)
-            words = [f"$x_{n}$" for n in range(1, len(a) + 1)]
-            ax.set(
-                title=f"{title}\n{mask}",
-                xlabel="key $j$: who is read",
-                ylabel="query $i$: who reads",
-            )
-            if ax is axes[-1]:
-                words[source:] = [f"$y_{n}$" for n in range(1, len(a) + 1 - source)]
+            ax.plot(j, i, "x", color="0.5", ms=9, mew=1.5)
+            T = len(a)
+            words, who = [f"$x_{n + 1}$" for n in range(T)], "who is read"
+            if ax is axes[2]:
+                who = "source $x$, target $y$"
+                words[source:] = [f"$y_{n + 1}$" for n in range(T - source)]
                 ax.axhline(source - 0.5, color=ORANGE, lw=4)
                 ax.axvline(source - 0.5, color=ORANGE, lw=4)
-                ax.set(xlabel="source $x$        target $y$", ylabel="target $y$        source $x$")
-            ax.set_xticks(range(len(a)), words)
-            ax.set_yticks(range(len(a)), words)
-        figure.colorbar(image, ax=axes, label="weight $a_{ij}$", shrink=0.8)
+            ax.set(title=title, xlabel=f"key $j$: {who}\n{mask}")
+            ax.set_xticks(range(T), words)
+            ax.set_yticks(range(T), words)
+        axes[0].set_ylabel("query $i$: who reads")
+        figure.colorbar(image, ax=axes, label="weight $a_{ij}$", shrink=0.75)
         figure.suptitle("One function, three masks: attention_forward(q, k, v, mask)")
     return figure
 
@@ -320,7 +321,7 @@ def reading_maps(a: Array, readers: Sequence[str], words: Sequence[str], title: 
         figure = Figure(figsize=(2.6 + 0.3 * S, 1.3 + L * (0.6 + 0.27 * T)))
         axes = figure.subplots(L, 1, sharex=True, squeeze=False)[:, 0]
         for n, ax in enumerate(axes):
-            image = ax.imshow(a[n], cmap="cividis", vmin=0, vmax=1, aspect="auto")
+            image = ax.imshow(a[n], cmap="cividis", vmin=0, vmax=a.max(), aspect="auto")
             ax.set_yticks(range(T), [_visible(word) for word in readers])
             ax.set(ylabel="who reads", title=f"{title}, block {n + 1}")
         axes[-1].set_xticks(range(S), [_visible(word) for word in words], rotation=90)
@@ -345,7 +346,7 @@ def score_dots(scores: Mapping[str, Mapping[str, Sequence[float]]], title: str) 
             ax.set_yticks(range(len(methods)), methods if ax is axes[0] else [""] * len(methods))
             ax.set_ylim(len(methods) - 0.5, -0.5)
             ax.set_xlabel(metric)
-            if "perplexity" not in metric:
+            if max(max(row[metric]) for row in scores.values()) <= 1:  # a share
                 ax.set_xlim(-0.05, 1.05)
         figure.suptitle(title)
     return figure
@@ -449,9 +450,9 @@ def attention_of_the_family() -> dict[str, Array]:
     both[target, source] = read(target, source)
     both[target, target] = read(target, target, causal_mask(3))
     return {
-        "Encoder, as BERT": read(text, text),
-        "Decoder, as GPT": read(text, text, causal_mask(6)),
-        "Encoder-decoder, as the Transformer": both,
+        "Encoder: BERT": read(text, text),
+        "Decoder: GPT": read(text, text, causal_mask(6)),
+        "Encoder-decoder: Transformer": both,
     }
 
 

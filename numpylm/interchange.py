@@ -22,6 +22,7 @@ from safetensors.numpy import save
 
 from .bert import BERT
 from .bert_heads import BERTForClass
+from .blocks import Shapes
 from .config import InputError
 from .gpt import GPT
 from .layouts import LAYOUTS, OLD_ENDINGS, TIED, Layout, places_of, shapes_of, turned
@@ -45,8 +46,8 @@ def from_pretrained(folder: Path | str, dtype: Any = None) -> Pretrained:
     `unused`; every parameter is filled. Weights of BERT are turned from (out, in) to (in, out),
     and those of q, k and v put side by side. dtype: that of the file, or float32 if it has less.
 
-    Only training depends on dropout: it is that of the residual path, and that of the attention
-    weights, which the models here have not, is not read.
+    dropout, on which training alone depends, is that of the residual path. That of the attention
+    weights is passed over, because no model here drops them.
 
     Raises InputError, with no model made: for a file that is absent, cut short or foreign; for an
     architecture or a field of config.json that the models here do not compute; and for tensors
@@ -73,7 +74,7 @@ def _understand(path: Path) -> tuple[Layout, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     names = about.get("architectures") if isinstance(about, dict) else None
-    layout = LAYOUTS.get(names[0]) if isinstance(names, list) and len(names) == 1 else None
+    layout = next((layout for name, layout in LAYOUTS.items() if names == [name]), None)
     if layout is None:
         raise InputError(
             f"{path}: architectures must be one of {', '.join(LAYOUTS)}, in a list, not {names}"
@@ -120,11 +121,12 @@ def _read_tensors(path: Path) -> dict[str, Array]:
     """Name -> array of everything in the file."""
     try:
         with safe_open(path, framework="np") as file:
-            for name in file.keys():  # noqa: SIM118  # it is no mapping
+            names = file.keys()
+            for name in names:
                 kind = file.get_slice(name).get_dtype()
                 if kind not in ("F64", "F32", "F16", "I64", "U8", "BOOL"):
                     raise InputError(f"tensor {name} is {kind}; save it in float32 (F32) first")
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise InputError(
             f"it is not a whole safetensors file ({error}): it is truncated or of another kind"
@@ -135,25 +137,19 @@ def _arrange(
     tensors: Mapping[str, Array], layout: Layout, config: Any
 ) -> tuple[dict[str, Array], list[str]]:
     """Tensors by their names -> arrays by the names of the parameters, and the unused tensors."""
-    places, shapes = places_of(layout, config.layers), shapes_of(layout, config)
-    due = {name: parameter for parameter, names in places.items() for name in names}
+    places, due = places_of(layout, config.layers), _shapes_there(layout, config)
     tied = {copy: of for copy, of in TIED.items() if of in due}
     unused = {name.format(i=i) for name in layout.unused for i in range(config.layers)} - {*due}
     in_file = _names_in_file(tensors, layout.prefix, {*due, *tied, *unused})
     if missing := [name for name in due if name not in in_file]:
         raise InputError(f"it lacks the tensors {missing}")
     found = {name: tensors[own] for name, own in in_file.items()}
-    for name, parameter in due.items():
-        *rest, size = shapes[parameter]
-        shape = (*rest, size // len(places[parameter]))
-        shape = shape[::-1] if turned(layout, parameter) else shape
-        if found[name].shape != shape:
+    for name, shape in due.items():
+        if found[name].shape != shape or found[name].dtype.kind != "f":
             raise InputError(
-                f"tensor {in_file[name]} has shape {found[name].shape}, but {shape} follows from "
-                "the sizes in config.json"
+                f"tensor {in_file[name]} has shape {found[name].shape} and is {found[name].dtype}; "
+                f"by the sizes in config.json it must be {shape}, of floating point numbers"
             )
-        if found[name].dtype.kind != "f":
-            raise InputError(f"tensor {in_file[name]} is {found[name].dtype}, not floating point")
     for copy, of in tied.items():
         if copy in found and not np.array_equal(found[copy], found[of]):
             raise InputError(f"tensor {copy} is not equal to {of}: here the two are one parameter")
@@ -163,6 +159,16 @@ def _arrange(
         return np.concatenate([x.T if turned(layout, parameter) else x for x in parts], axis=-1)
 
     return {p: array(p) for p in places}, sorted(in_file[name] for name in unused & {*found})
+
+
+def _shapes_there(layout: Layout, config: Any) -> Shapes:
+    """Tensor -> shape, in transformers."""
+    places, there = places_of(layout, config.layers), Shapes()
+    for parameter, (*rest, size) in shapes_of(layout, config).items():
+        names = places[parameter]
+        shape = (*rest, size // len(names))
+        there |= dict.fromkeys(names, shape[::-1] if turned(layout, parameter) else shape)
+    return there
 
 
 def _names_in_file(names: Iterable[str], prefix: str, known: set[str]) -> dict[str, str]:
@@ -199,8 +205,8 @@ def save_pretrained(model: Model, folder: Path | str) -> None:
     name = next((name for name, layout in LAYOUTS.items() if layout.kind is type(model)), None)
     if name is None or model.params.flat.dtype.kind != "f":
         raise InputError(
-            f"a {type(model).__name__} of {model.params.flat.dtype} cannot be saved for "
-            f"transformers; of real numbers {', '.join(LAYOUTS)} can"
+            f"{type(model).__name__} of {model.params.flat.dtype} cannot be saved for "
+            "transformers: it must be a GPT, or a BERT with or without a head, of real numbers"
         )
     if (folder / "checkpoint.safetensors").exists():
         raise InputError(f"{folder} holds a training run, with a config.json: choose another one")

@@ -1,6 +1,7 @@
 """How Hugging Face's library transformers names what GPT and BERT are made of: tables.
 
-A Layout is all that interchange.py needs to know of a class of transformers.
+A Layout is all that interchange.py needs to know of a class of transformers. Linear maps are
+(in, out) here and in GPT-2, and (out, in) in BERT, which has one each for q, k and v.
 """
 
 from collections.abc import Callable
@@ -75,8 +76,8 @@ TIED = {
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
-# What a file may hold that the model needs not: masks and counts that are computed here; and what
-# BERT was trained with beside its masked words, unless the model has that head.
+# What a file may hold and the model does not need: masks and counts, which are computed here, and
+# what BERT was trained with beside its masked words, unless the model has that head.
 GPT2_UNUSED = ("transformer.h.{i}.attn.bias", "transformer.h.{i}.attn.masked_bias")
 BERT_UNUSED = (
     "bert.embeddings.position_ids",
@@ -174,7 +175,7 @@ def places_of(layout: Layout, layers: int) -> dict[str, list[str]]:
 
 
 def turned(layout: Layout, parameter: str) -> bool:
-    """Whether the tensors are (out, in), as torch.nn.Linear has them; GPT-2 has (in, out)."""
+    """Whether the tensors are (out, in), as torch.nn.Linear has them, and the parameter is not."""
     return layout.model_type == "bert" and parameter.split(".")[-1].startswith("w")
 
 

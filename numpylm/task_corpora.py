@@ -67,7 +67,7 @@ SENTENCE_LENGTH = 17  # of the longest, both marks included
 
 
 def trained(who: int, deed: int, whom: int) -> bool:
-    """Whether the three may meet in training: for each two of them, one third word is held out."""
+    """Whether the three may meet in training: of each two, at most one third is held out."""
     return (who + deed + whom) % len(PEOPLE) != 0
 
 
@@ -272,7 +272,7 @@ class Story(NamedTuple):
 ACTORS = ("Anna", "Ben", "Clara", "Dan")
 THINGS = ("ball", "book", "key", "lamp")
 PLACES = ("kitchen", "garden", "cellar", "office", "attic", "stable")
-EVENTS = (2, 3, 4, 5)  # how many sentences a story may have
+EVENTS = (2, 3, 4, 5)  # how many a story may have; one that cannot be is left out
 
 
 def draw_story(rng: np.random.Generator) -> Story | None:

@@ -25,6 +25,7 @@ from .task_baselines import (
 from .task_corpora import (
     BLAME,
     CONNECTIVES,
+    PLACES,
     PRAISE,
     Story,
     reviews_corpus,
@@ -142,7 +143,8 @@ def qa(config: TaskConfig, rng: np.random.Generator) -> Outcome:
     def answer(n: int) -> Answer:
         """The words shown are the thing, and the places found and true."""
         story = split.heldout[n]
-        shown = {story.question.split()[3], *found[n].split(), *truth[n].split()} - {"the"}
+        places = {*found[n].split(), *truth[n].split()}.intersection(PLACES)
+        shown = {story.question.split()[3], *places}
         one = story_table(vocabulary, [story])
         lines = [story.text, story.question, f"-> {found[n]}", f"   {truth[n]}"]
         inputs = one["ids"][0], one["segments"][0]

@@ -29,13 +29,19 @@ class TaskConfig(Config):
     heads: int = option(4, "H, the attentions side by side in each block", minimum=1)
     width: int = option(48, "C, the numbers that stand for a token; a multiple of H", minimum=1)
     show: int = option(2, "how many right answers to show, and how many wrong ones", minimum=0)
-    locale: str = option(
-        "", "translation: into this language (de, fr, zh, ...) dates and names; none is Latin"
-    )
 
     def size(self) -> dict[str, Any]:
         """What the models' configs take of it."""
         return {"layers": self.layers, "heads": self.heads, "width": self.width}
+
+
+@dataclass(frozen=True)
+class TranslationConfig(TaskConfig):
+    """training for a translation"""
+
+    locale: str = option(
+        "", "translate dates and names into this language (de, fr, zh, ...); none is Latin"
+    )
 
 
 class Answer(NamedTuple):
@@ -89,13 +95,13 @@ class Vocabulary:
         return len(self.words)
 
     def encode(self, text: str) -> list[int]:
-        """InputError for an empty text, and for a word that training did not have."""
+        """InputError for an empty text, and for a word that the corpus does not have."""
         words = text.split()
         if not words:
             raise InputError("the text is empty: give at least one word")
         for word in words:
             if word not in self.ids:
-                raise InputError(f"{word!r} is not among the {len(self)} words that were learned")
+                raise InputError(f"{word!r} is not among the {len(self)} words of the corpus")
         return [self.ids[word] for word in words]
 
     def decode(self, ids: Iterable[int]) -> list[str]:

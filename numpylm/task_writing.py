@@ -39,6 +39,7 @@ from .task_tools import (
     Answer,
     Outcome,
     TaskConfig,
+    TranslationConfig,
     Vocabulary,
     chosen,
     fit,
@@ -52,7 +53,7 @@ from .translate import greedy
 # ---- translation -----------------------------------------------------------------------------
 
 
-def translation(config: TaskConfig, rng: np.random.Generator) -> Outcome:
+def translation(config: TranslationConfig, rng: np.random.Generator) -> Outcome:
     """English to Latin; or dates and names, to another language."""
     sizes = config.examples, config.heldout_examples
     split = names_corpus(rng, *sizes, config.locale) if config.locale else latin_corpus(rng, *sizes)
@@ -121,7 +122,7 @@ def generation(config: TaskConfig, rng: np.random.Generator) -> Outcome:
         """What the method pays for sentences, and what it writes, as scores."""
         costs = {
             name: perplexity(nats(part), sum(len(text) - 1 for text in part))
-            for name, part in (("perplexity", known), ("of new trios", split.heldout))
+            for name, part in (("perplexity", known), ("perplexity, new trios", split.heldout))
         }
         return costs | writing_scores(written)
 

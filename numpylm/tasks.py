@@ -19,7 +19,7 @@ import os
 import signal
 from collections.abc import Callable
 from multiprocessing import get_context
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -29,6 +29,7 @@ from .task_tools import (
     Outcome,
     Result,
     TaskConfig,
+    TranslationConfig,
 )
 from .task_writing import generation, translation
 
@@ -36,7 +37,7 @@ from .task_writing import generation, translation
 class Task(NamedTuple):
     """How to train and measure once, with which settings, and what is compared."""
 
-    run: Callable[[TaskConfig, np.random.Generator], Outcome]
+    run: Callable[[Any, np.random.Generator], Outcome]  # takes the kind that defaults is
     defaults: TaskConfig
     methods: dict[str, str]
 
@@ -44,7 +45,7 @@ class Task(NamedTuple):
 TASKS = {
     "translation": Task(
         translation,
-        TaskConfig(),
+        TranslationConfig(),
         {
             "Transformer": "reads the source, writes the likeliest word each time",
             "word by word": "a dictionary: it keeps the order, and has one form for each word",
@@ -57,7 +58,7 @@ TASKS = {
             "GPT": "predicts each word from all before it",
             "2 words in a row": "counts: the subject stands further back than one word",
             "4 words in a row": "counts: the subject stands further back than three words",
-            "the law itself": "what wrote the corpus: nothing can have less perplexity",
+            "the law itself": "what wrote the corpus: on average nothing has less perplexity",
         },
     ),
     "sentiment": Task(

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from numpylm import figures
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
+from numpylm.bert import BERT, BERTConfig
 from numpylm.config import InputError
 from numpylm.corpora import CorpusConfig
 from numpylm.figures import (
@@ -19,12 +20,15 @@ from numpylm.figures import (
     run_pictures,
     s1_s2_s3,
     save_figures,
+    three_masks,
     v_curve,
 )
+from numpylm.gpt import GPT, GPTConfig
 from numpylm.gradcheck import central_difference
 from numpylm.ops import cross_entropy_backward
 from numpylm.runs import Run, TrainConfig
 from numpylm.train import train
+from numpylm.transformer import Transformer, TransformerConfig
 
 EXACT = 1e-12  # rounding in float64
 
@@ -135,6 +139,37 @@ def test_odd_symbols_are_drawn_as_they_are_or_as_escapes_without_a_warning(tmp_p
     assert shown == words
     assert words[:4] == [r"\$", r"\$x^\$", r"'\u597d'", r"'\n'"]
     assert all(word.isascii() and word.isprintable() for word in words)
+
+
+def test_every_architecture_reads_what_the_picture_of_the_three_masks_says():
+    """The weights of real models of the three kinds are 0 where those of the picture are."""
+    maps = list(figures.attention_of_the_family().values())
+    sizes = {"vocab_size": 9, "context_length": 6, "layers": 1, "heads": 1, "width": 4}
+    some, ids = np.random.default_rng(0), np.arange(3, 9)
+    bert = BERT(BERTConfig(**sizes), some).encode(ids)[1].blocks[0].attention.attention.a
+    gpt = GPT(GPTConfig(**sizes), some).forward(ids)[1].blocks[0].attention.attention.a
+    cache = Transformer(TransformerConfig(**sizes), some).forward(ids[:3], ids[3:])[1]
+    both = np.zeros((6, 6))
+    both[:3, :3] = cache.encoder.blocks[0].attention.attention.a[0]
+    both[3:, :3] = cache.decoder.blocks[0].cross.attention.a[0]
+    both[3:, 3:] = cache.decoder.blocks[0].attention.attention.a[0]
+    for drawn, real in zip(maps, (bert[0], gpt[0], both), strict=True):
+        np.testing.assert_array_equal(drawn > 0, real > 0)
+        np.testing.assert_allclose(drawn.sum(axis=1), real.sum(axis=1), rtol=1e-6)
+
+
+def test_the_three_masks_are_drawn_with_a_cross_where_nobody_may_look():
+    maps = figures.attention_of_the_family()
+    panels = three_masks(maps, source=3).axes[:3]
+    assert [ax.get_title() for ax in panels] == list(maps)
+    for ax, a in zip(panels, maps.values(), strict=True):
+        shown = ax.images[0].get_array()
+        np.testing.assert_array_equal(np.ma.getmaskarray(shown), a == 0)
+        np.testing.assert_array_equal(shown.filled(0), a)
+        crosses = {(i, j) for j, i in ax.get_lines()[0].get_xydata().tolist()}
+        assert crosses == set(map(tuple, np.argwhere(a == 0).tolist()))
+    words = [label.get_text() for label in panels[2].get_xticklabels()]
+    assert words == ["$x_1$", "$x_2$", "$x_3$", "$y_1$", "$y_2$", "$y_3$"]
 
 
 # --- numerical gradients ---

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from numpylm import interchange
@@ -91,6 +92,26 @@ def test_a_gpt_without_biases_comes_back_with_biases_of_0_and_the_same_logits(tm
     assert again.config == replace(model.config, bias=True)
     assert not any(again.params[name].any() for name in set(again.params) - set(model.params))
     np.testing.assert_array_equal(outputs(again), outputs(model))
+
+
+def test_what_is_not_an_option_here_is_written_as_the_models_here_have_it(tmp_path):
+    save_pretrained(a_model(BERTForClass, np.float32, hidden=0, dropout=0.2), tmp_path)
+    with safe_open(tmp_path / "model.safetensors", framework="np") as file:
+        assert file.metadata() == {"format": "pt"}  # without it, older releases refuse the file
+    about = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    due = {
+        "architectures": ["BertForSequenceClassification"],
+        "model_type": "bert",
+        "intermediate_size": 4 * C,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.2,
+        "attention_probs_dropout_prob": 0.0,
+        "id2label": {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2", "3": "LABEL_3"},
+        "pad_token_id": None,
+        "dtype": "float32",
+    }
+    assert {field: about[field] for field in due} == due
+    assert from_pretrained(tmp_path).model.config.hidden == 4 * C
 
 
 def test_half_precision_is_loaded_as_float32(tmp_path):
@@ -242,7 +263,7 @@ def a_model_there(hugging_face, name, **options):
         ("BertForQuestionAnswering", {"hidden_act": "gelu_python"}, []),
     ],
 )
-def test_what_transformers_saves_gives_the_same_logits_here(
+def test_what_transformers_saves_gives_the_same_logits_and_the_same_file_here(
     name, options, unused, tmp_path, hugging_face
 ):
     theirs = a_model_there(hugging_face, name, **options)
@@ -250,6 +271,12 @@ def test_what_transformers_saves_gives_the_same_logits_here(
     model, left = from_pretrained(tmp_path)
     assert left == unused and model.config.dropout == 0.1
     close(outputs(model), outputs_there(theirs, model), PARITY)
+    save_pretrained(model, tmp_path / "again")
+    again = load_file(tmp_path / "again" / "model.safetensors")
+    tensors = load_file(tmp_path / "model.safetensors")
+    assert set(again) == set(tensors) - set(unused)
+    for tensor, array in again.items():
+        np.testing.assert_array_equal(array, tensors[tensor], err_msg=tensor)
 
 
 def test_the_bare_gpt2_of_transformers_predicts_with_its_own_embedding(tmp_path, hugging_face):
@@ -359,11 +386,11 @@ def with_(**more):
         (with_(wte__weight=np.ones((V, C))), r"wte.weight and .*wte.weight are the same one"),
         (
             with_(transformer__h__0__attn__c_attn__weight=np.ones((3 * C, C))),
-            r"tensor transformer.h.0.attn.c_attn.weight has shape \(18, 6\), but \(6, 18\)",
+            r"tensor transformer.h.0.attn.c_attn.weight has shape \(18, 6\) .*must be \(6, 18\)",
         ),
         (
             with_(transformer__ln_f__bias=np.ones(C, int)),
-            "tensor transformer.ln_f.bias is int64, not floating",
+            r"tensor transformer.ln_f.bias has shape \(6,\) and is int64; .*floating point",
         ),
         (
             with_(lm_head__weight=np.ones((V, C))),
@@ -382,7 +409,7 @@ def test_every_tensor_must_be_there_once_in_its_shape(gpt, mutation, message):
 def test_a_weight_of_bert_that_is_not_turned_is_seen_by_its_shape(bert):
     name = "bert.encoder.layer.1.intermediate.dense.weight"
     change(bert, lambda tensors: tensors | {name: np.ones((C, F))})
-    with pytest.raises(InputError, match=rf"{name} has shape \(6, 8\), but \(8, 6\)"):
+    with pytest.raises(InputError, match=rf"{name} has shape \(6, 8\) .*must be \(8, 6\)"):
         from_pretrained(bert)
 
 
@@ -434,7 +461,7 @@ def test_a_config_that_is_no_json_is_an_error(gpt, content):
         from_pretrained(gpt)
 
 
-@pytest.mark.parametrize("content", ["[]", "3", "{}", '{"architectures": []}'])
+@pytest.mark.parametrize("content", ["[]", "3", "{}", '{"architectures": [{}]}'])
 def test_a_config_without_an_architecture_is_an_error(gpt, content):
     (gpt / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=r"architectures must be one of GPT2LMHeadModel, .*not"):
@@ -499,7 +526,7 @@ def test_sizes_that_are_not_those_of_the_tensors_are_an_error(gpt):
     with pytest.raises(InputError, match=r"transformer.h.1.attn.c_attn.bias.* are unknown"):
         from_pretrained(gpt)
     change(gpt, n_layer=L, vocab_size=V + 1)
-    with pytest.raises(InputError, match=r"wte.weight has shape \(11, 6\), but \(12, 6\)"):
+    with pytest.raises(InputError, match=r"wte.weight has shape \(11, 6\) .*must be \(12, 6\)"):
         from_pretrained(gpt)
 
 
@@ -508,7 +535,7 @@ def test_sizes_that_are_not_those_of_the_tensors_are_an_error(gpt):
 
 def test_other_models_and_other_numbers_cannot_be_saved(tmp_path):
     model = AttentionLM(AttentionLMConfig(), np.random.default_rng(0))
-    with pytest.raises(InputError, match=r"AttentionLM of float32 .*GPT2LMHeadModel"):
+    with pytest.raises(InputError, match=r"AttentionLM of float32 .*must be a GPT"):
         save_pretrained(model, tmp_path / "new")
     with pytest.raises(InputError, match=r"GPT of complex128"):
         save_pretrained(a_model(GPT, np.complex128), tmp_path / "new")

@@ -372,6 +372,12 @@ def test_counting_words_must_fail_because_twins_have_the_same_words(reviews):
         assert all(one != two for one, two in zip(right[::2], right[1::2], strict=True))
 
 
+def test_counting_pairs_must_fail_because_they_do_not_tell_which_clause_counts(reviews):
+    counts = NaiveBayes(reviews.train, word_pairs)
+    right = [counts.predict(one.text) == one.label for one in reviews.heldout]
+    assert np.mean(right) < 0.6
+
+
 def test_naive_bayes_learns_where_words_decide_and_can_count_pairs():
     told = [Review("good food", 1), Review("bad food", 0)]
     counts = NaiveBayes(told, single_words)
