@@ -1,4 +1,4 @@
-"""The command line: python -m numpylm train | evaluate | generate | gradcheck | figures."""
+"""The command line: python -m numpylm COMMAND; --help lists the commands."""
 
 import shlex
 import sys
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .batches import sweep
+from .book import write_book
 from .config import Config, InputError, add_flags, from_flags
 from .corpora import CorpusConfig, load_corpus
 from .figures import draw_course, draw_run, draw_task, save_figures
@@ -24,6 +25,7 @@ from .ladder import LadderConfig, climb, draw_ladder, ladder_text
 from .metrics import evaluate
 from .notebooks import notebooks_in, refresh
 from .oracles import closing, heading, kill_matrix
+from .parallel import ALONE, Team
 from .runs import MODELS, RECIPES, Run, load_trained
 from .task_tools import task_text
 from .tasks import TASKS, run_task
@@ -42,6 +44,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"numpylm: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"numpylm: not enough memory ({error}): ask for less", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("numpylm: interrupted; what was saved is whole", file=sys.stderr)
         return 130
@@ -49,8 +54,13 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def train_command(flags: Namespace) -> int:
     """Train a model on a corpus, or continue a run that was stopped."""
+    with Team.over_mpi() if flags.distributed else ALONE as team:
+        return _train(flags, team)
+
+
+def _train(flags: Namespace, team: Team) -> int:
     if flags.resume:
-        run = Run.resume(flags.resume, _only_steps(vars(flags)))
+        run = Run.resume(flags.resume, _only_steps(vars(flags)), team)
     else:
         recipe = RECIPES[flags.chosen]
         model_config = from_flags(recipe.model, vars(flags))
@@ -58,14 +68,17 @@ def train_command(flags: Namespace) -> int:
         config = from_flags(recipe.train, vars(flags))
         text = Path(corpus_config.text).stem or corpus_config.corpus
         folder = flags.out or _free_folder(Path("runs") / f"{flags.chosen}-{text}")
-        run = Run.start(folder, MODELS[recipe.kind], model_config, corpus_config, config)
+        kind = MODELS[recipe.kind]
+        run = Run.start(folder, kind, model_config, corpus_config, config, team=team)
+    if not team.leads:
+        return 0 if train(run) else 130
     print(introduction(run), flush=True)
     if not train(run):
         print(f"stopped after step {run.step}, which is saved. To go on:")
         print(f"    python -m numpylm train --resume {shlex.quote(str(run.folder))}")
         return 130
-    draw_run(run)
     print(summary(run))
+    print("pictures ", ", ".join(path.name for path in draw_run(run)))
     return 0
 
 
@@ -149,21 +162,20 @@ def figures_command(flags: Namespace) -> int:
 
 def ladder_command(flags: Namespace) -> int:
     """Climb from section 4 to a Transformer block: each model on each toy language."""
-    if flags.induction:
-        return _induction(from_flags(InductionConfig(), vars(flags)), flags.out)
     table = climb(from_flags(LadderConfig(), vars(flags)))
     print(ladder_text(table))
     print(*save_figures({"ladder": draw_ladder(table)}, flags.out))
     return 0
 
 
-def _induction(config: InductionConfig, folder: Path) -> int:
-    """The step after the ladder: a second layer, which forms induction heads."""
+def induction_command(flags: Namespace) -> int:
+    """The step after the ladder: a second layer forms an induction head, where one layer cannot."""
+    config = from_flags(InductionConfig(), vars(flags))
     runs = []
     for layers in (1, 2):
         runs.append(train_layers(layers, config))
         print(induction_text(runs[-1]), flush=True)
-    print(*save_figures({"induction_head": draw_induction(runs[-1])}, folder))
+    print(*save_figures({"induction_head": draw_induction(runs[-1])}, flags.out))
     return 0
 
 
@@ -171,6 +183,13 @@ def notebooks_command(flags: Namespace) -> int:
     """Execute every notebook of the course again, and write what it shows back into it."""
     for path in notebooks_in(flags.folder):
         print(f"{path}: {'changed' if refresh(path) else 'as it was'}", flush=True)
+    return 0
+
+
+def book_command(flags: Namespace) -> int:
+    """Write the book: every formula beside its code, as pages that open without a network."""
+    pages = write_book(flags.out)
+    print(f"{len(pages)} pages; open {flags.out / 'index.html'}")
     return 0
 
 
@@ -218,6 +237,8 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
     added.set_defaults(chosen=chosen)
     added.add_argument("--out", type=Path, help="folder of the run (default: a new one in runs/)")
     added.add_argument("--resume", type=Path, metavar="RUN", help="continue the run in this folder")
+    help = "share every batch among the processes that mpiexec has started"
+    added.add_argument("--distributed", action="store_true", help=help)
     added = command(evaluate_command, CorpusConfig())
     added.add_argument("run", type=Path, help="the folder of a run, or its checkpoint")
     added = command(generate_command, GenerateConfig())
@@ -231,20 +252,11 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
     added.add_argument(
         "--mutants", action="store_true", help="check the checks: which of them see which mistakes"
     )
-    added.add_argument(
-        "--out", type=Path, default=Path("figures"), help="folder of the figure (default: figures)"
-    )
+    _add_figure_folder(added)
     added = command(figures_command)
-    added.add_argument(
-        "--out", type=Path, default=Path("figures"), help="folder (default: figures)"
-    )
+    _add_figure_folder(added)
     added = command(ladder_command, LadderConfig())
-    added.add_argument(
-        "--induction", action="store_true", help="two layers instead: one against two on `recall`"
-    )
-    added.add_argument(
-        "--out", type=Path, default=Path("figures"), help="folder of the figure (default: figures)"
-    )
+    _add_figure_folder(added)
     tasks = command(task_command).add_subparsers(dest="task", required=True, metavar="TASK")
     for name, task in TASKS.items():
         text = task.run.__doc__
@@ -252,6 +264,8 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
         add_flags(added, task.defaults)
         help = "folder of the pictures (default: a new one in runs/)"
         added.add_argument("--out", type=Path, help=help)
+    added = command(induction_command, InductionConfig())
+    _add_figure_folder(added)
     added = command(notebooks_command)
     added.add_argument(
         "folder",
@@ -260,12 +274,19 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
         default=Path("notebooks"),
         help="folder (default: notebooks)",
     )
+    added = command(book_command)
+    added.add_argument("--out", type=Path, default=Path("book"), help="folder (default: book)")
     return parser
+
+
+def _add_figure_folder(parser: ArgumentParser) -> None:
+    help = "folder of the figure (default: figures)"
+    parser.add_argument("--out", type=Path, default=Path("figures"), help=help)
 
 
 def _only_steps(flags: dict[str, Any]) -> int | None:
     """--resume takes everything from the checkpoint; only --steps may be given with it."""
-    extra = set(flags) - {"run_command", "chosen", "out", "resume", "steps"}
+    extra = set(flags) - {"run_command", "chosen", "out", "resume", "distributed", "steps"}
     if extra or flags["out"]:
         name = sorted(extra)[0].replace("_", "-") if extra else "out"
         raise InputError(f"--resume continues a run with its own settings: leave out --{name}")

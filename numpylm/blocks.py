@@ -7,7 +7,7 @@ Function pairs in the style of ops.py. A block of GPT, BERT or the Transformer i
 the file of that model, because their order is what tells the three apart.
 
 Letters beyond those of ops.py: H heads, D width of a head, A = H D width of all heads together,
-F hidden width, N the positions that a cache has room for.
+F hidden width, N how many positions a cache has room for.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -56,7 +56,7 @@ def multi_head_forward(
         q = [q¹ … q^H],  k = [k¹ … k^H],  v = [v¹ … v^H]      A = H D columns into H parts of D
         c = [c¹ … c^H],  c^h = attention(q^h, k^h, v^h), scale D**-0.5
 
-    mask (broadcast to (..., H, T, S)): True = may look. cache.a holds the weights (..., H, T, S).
+    mask (broadcast to (..., H, T, S)): True = may look. The weights are cache.a (..., H, T, S).
     Source: Vaswani et al. 2017, Attention Is All You Need, sections 3.2.1 and 3.2.2.
     Raises InputError where A is not divisible by heads.
     """
@@ -98,11 +98,11 @@ def self_attention_forward(
     heads: int,
     mask: Array | None = None,
 ) -> tuple[Array, SelfAttentionCache]:
-    """F20 of a text on itself.   x (..., T, C)   ->   y (..., T, C)
+    """F20 of a text on itself.   x (..., T, C)   ->   y (..., T, O)
 
         [q k v] = x w_qkv + b_qkv      one product for the three; w_qkv (C, 3 A)
         c       = multi_head(q, k, v)
-        y       = c w_out + b_out      w_out (A, C)
+        y       = c w_out + b_out      w_out (A, O); in a block O = C
 
     A bias may be None. The part of b_qkv that is added to the keys changes nothing: q·b is the same
     for every key, and softmax does not see it; its gradient is 0.
@@ -116,7 +116,11 @@ def self_attention_forward(
 def self_attention_backward(
     dy: Array, cache: SelfAttentionCache
 ) -> tuple[Array, Array, Array | None, Array, Array | None]:
-    """The three lines upwards.   ->  dx, dw_qkv, db_qkv, dw_out, db_out (None if there was no b)"""
+    """The three lines upwards.   ->  dx, dw_qkv, db_qkv, dw_out, db_out (None if there was no b)
+
+    y = c w_out + b_out       =>   dc = dy w_outᵀ = [dc¹ … dc^H]
+    [q k v] = x w_qkv + …     =>   dx = [dq dk dv] w_qkvᵀ
+    """
     dc, dw_out, db_out = linear_backward(dy, cache.out)
     dqkv = np.concatenate(multi_head_backward(dc, cache.attention), axis=-1)
     return *linear_backward(dqkv, cache.to_qkv), dw_out, db_out
@@ -149,11 +153,11 @@ def cross_attention_forward(
     heads: int,
     mask: Array | None = None,
 ) -> tuple[Array, CrossAttentionCache]:
-    """F20 of one text on another.   x (..., T, C)   memory (..., S, C)   ->   y (..., T, C)
+    """F20 of one text on another.   x (..., T, C)   memory (..., S, I)   ->   y (..., T, O)
 
     q     = x w_q + b_q             w_q (C, A)
-    [k v] = memory w_kv + b_kv      w_kv (C, 2 A)
-    y     = multi_head(q, k, v) w_out + b_out
+    [k v] = memory w_kv + b_kv      w_kv (I, 2 A)
+    y     = multi_head(q, k, v) w_out + b_out      w_out (A, O); in a block I = O = C
     """
     q, to_q = linear_forward(x, w_q, b_q)
     kv, to_kv = linear_forward(memory, w_kv, b_kv)
@@ -200,9 +204,10 @@ def feed_forward_forward(
     b_out: Array | None,
     activation: str = "gelu",
 ) -> tuple[Array, FeedForwardCache]:
-    """F21: y = f(x w_in + b_in) w_out + b_out, every token by itself.   x, y (..., C)
+    """F21: y = f(x w_in + b_in) w_out + b_out, token by token.   x (..., C)   ->   y (..., O)
 
-    w_in (C, F)   w_out (F, C)   f is one of ACTIVATIONS: F14, F15 or F16. A bias may be None.
+    w_in (C, F)   w_out (F, O); in a block O = C. f is one of ACTIVATIONS: F14, F15 or F16. A bias
+    may be None.
     Source: Vaswani et al. 2017, Attention Is All You Need, section 3.3, with f = ReLU.
     """
     if activation not in ACTIVATIONS:
@@ -216,7 +221,10 @@ def feed_forward_forward(
 def feed_forward_backward(
     dy: Array, cache: FeedForwardCache
 ) -> tuple[Array, Array, Array | None, Array, Array | None]:
-    """Linear, activation, linear, upwards.   ->  dx, dw_in, db_in, dw_out, db_out"""
+    """Linear, activation, linear, upwards.   ->  dx, dw_in, db_in, dw_out, db_out
+
+    u = x w_in + b_in,  y = f(u) w_out + b_out   =>   du = f'(u) dy w_outᵀ     dx = du w_inᵀ
+    """
     dactive, dw_out, db_out = linear_backward(dy, cache.out)
     dhidden = ACTIVATIONS[cache.name][1](dactive, cache.activation)
     return *linear_backward(dhidden, cache.to_hidden), dw_out, db_out

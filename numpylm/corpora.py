@@ -57,8 +57,9 @@ class Corpus:
 
     A text is two streams of ids, (n,): its first 90 % and its last 10 %. A toy language is two
     tables, (N, length), one sentence a row, drawn independently of each other. entropy: nats per
-    predicted token that no model can beat; None where nobody knows it. heldout_characters: what
-    the held-out stream is in characters, for comparing tokenizers; None for a toy language.
+    predicted token that no model can beat; None where nobody knows it. heldout_characters: how
+    many characters are predicted in it, for comparing tokenizers; None for a toy language, and for
+    words, which do not predict the white space between them.
     """
 
     name: str
@@ -121,7 +122,8 @@ def load_corpus(
             f"but context_length = {context_length} needs {context_length + 1} of each: "
             "use a longer text or a shorter context"
         )
-    return Corpus(name, summary, tokenizer, train, heldout, heldout_characters=len(text) - cut)
+    predicted = len(tokenizer.decode(heldout[1:])) if tokenizer.lossless else None
+    return Corpus(name, summary, tokenizer, train, heldout, heldout_characters=predicted)
 
 
 def _toy_corpus(config: CorpusConfig, context_length: int, tokenizer: Tokenizer | None) -> Corpus:

@@ -4,6 +4,7 @@ Colours are Okabe and Ito's, which differ for the colour-blind and in grey; text
 ASCII, so that no font lacks it.
 """
 
+import io
 import json
 import tempfile
 from collections import Counter
@@ -22,6 +23,7 @@ from .corpora import CorpusConfig
 from .gpt import GPT
 from .gradcheck import central_difference, complex_step
 from .languages import TOPICS
+from .model import write_whole
 from .ops import Array, attention_forward, causal_mask, cross_entropy_backward
 from .oracles import ORACLES, Row
 from .runs import Run, TrainConfig
@@ -462,7 +464,12 @@ def save_figures(pictures: Mapping[str, Figure], folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{name}.png" for name in pictures]
         for path, figure in zip(paths, pictures.values(), strict=True):
-            figure.savefig(path)
+            png = io.BytesIO()
+            figure.savefig(png)
+            write_whole(path, png.getvalue())
     except OSError as error:
-        raise InputError(f"cannot draw into {folder}: {error}; choose another --out") from error
+        raise InputError(
+            f"cannot draw into {folder}: {error.strerror or error}. What was trained is whole: "
+            "make room, or choose another --out, and give the command again"
+        ) from error
     return paths

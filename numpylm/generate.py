@@ -63,15 +63,21 @@ def next_probabilities(
     Raises InputError for logits that are not finite or not (V,), and for an option out of range.
     """
     GenerateConfig(temperature=temperature, top_k=top_k, top_p=top_p)  # checks the three
+    logits = np.asarray(logits)
     if logits.ndim != 1 or not logits.size or not np.isfinite(logits).all():
         raise InputError(
             f"logits must be finite numbers of shape (V,), not {logits.shape} with "
             f"{np.count_nonzero(~np.isfinite(logits))} that are not finite: has the model diverged?"
         )
     z = logits.astype(np.float64)
-    kept = np.argsort(-z, kind="stable")[: 1 if temperature == 0 else top_k or None]
+    if temperature == 0:
+        kept = np.array([z.argmax()])
+    elif top_k or top_p < 1:
+        kept = np.argsort(-z, kind="stable")[: top_k or None]
+    else:
+        kept = np.arange(len(z))  # sorting a large vocabulary costs more than a layer of the model
     with np.errstate(over="ignore"):  # a tiny temperature may send a difference to −∞: exp gives 0
-        p_kept = np.exp((z[kept] - z[kept[0]]) / (temperature or 1.0))
+        p_kept = np.exp((z[kept] - z.max()) / (temperature or 1.0))
     p_kept /= p_kept.sum()
     if top_p < 1:
         enough = np.searchsorted(np.cumsum(p_kept), top_p) + 1
@@ -150,7 +156,9 @@ def generate_batch(
 
     rngs: one generator for each prompt, so that a text does not depend on its neighbours.
     """
-    if not prompts or len(rngs) != len(prompts):
+    if not prompts:
+        raise InputError("prompts are empty: give at least one")
+    if len(rngs) != len(prompts):
         raise InputError(f"give one rng for each prompt, not {len(rngs)} for {len(prompts)}")
     prompts = [_check_text("prompt_ids", prompt, model) for prompt in prompts]
     n = max(map(len, prompts))

@@ -93,6 +93,9 @@ def gradient_error(analytic: Array, numeric: Array) -> float:
     return float(np.max(np.abs(analytic - numeric)) / (largest + FLOOR))
 
 
+ROW = "{:<38} {:<27} {:<9} {:>8} {:>8}  {}"  # of the table: what, array, shape, errors, verdict
+
+
 @dataclass(frozen=True)
 class Check:
     """One array's gradient, looked at by each method."""
@@ -109,14 +112,9 @@ class Check:
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape)) or "scalar"
-        errors = "".join(
-            f"{self.errors[method]:9.1e} < {METHODS[method].tolerance:.0e}"
-            if method in self.errors
-            else " " * 17
-            for method in METHODS
-        )
+        errors = [f"{self.errors[m]:.1e}" if m in self.errors else "" for m in METHODS]
         verdict = "ok" if self.passed else "WRONG: " + self.problem
-        return f"{self.subject:<34} {self.name:<8} {shape:<10} {errors}  {verdict}"
+        return ROW.format(self.subject, self.name, shape, *errors, verdict)
 
 
 @dataclass(frozen=True)
@@ -130,8 +128,9 @@ class Report:
         return all(check.passed for check in self.checks)
 
     def __str__(self) -> str:
-        columns = "".join(f"{method + ' error':>17}" for method in METHODS)
-        head = f"{'what':<34} {'gradient':<8} {'shape':<10} {columns}  verdict"
+        limits = " and ".join(f"{method.tolerance:.0e}" for method in METHODS.values())
+        verdict = f"verdict: errors below {limits}?"
+        head = ROW.format("what", "gradient", "shape", *METHODS, verdict)
         return "\n".join([head, *map(str, self.checks)])
 
 
@@ -159,9 +158,15 @@ def check_op(
     for i in places:
         _refuse_weak_input(f"argument {i} of {subject}", args[i])
     if not places:
-        raise InputError(f"{subject}: no argument is a float64 array, so there is nothing to check")
+        raise InputError(
+            f"{subject}: no argument is a float64 array, so there is nothing to check: "
+            "use np.asarray(x, float)"
+        )
     before = deepcopy(args)
-    y, cache = forward(*deepcopy(args))
+    made = forward(*deepcopy(args))
+    if not (isinstance(made, tuple) and len(made) == 2):
+        raise InputError(f"{subject}: the forward must return two things, y and its cache")
+    y, cache = made
     _refuse_coinciding_axes(f"the result of {subject}", np.shape(y))
     dy = (rng or np.random.default_rng(0)).normal(size=np.shape(y))[()]
     answer = _as_tuple(backward(deepcopy(dy), cache))
@@ -275,7 +280,7 @@ def _compare(
     if np.shape(analytic) != x.shape:
         problem = f"it has shape {np.shape(analytic)}, and its array {x.shape}"
         return Check(subject, name, x.shape, problem=problem)
-    errors = {}
+    errors: dict[str, float] = {}
     for key in methods:
         method = METHODS[key]
         numeric = None if known is None else known.get((name, key))
@@ -283,6 +288,12 @@ def _compare(
             numeric = method.slope(loss_in(method.dtype), x)
         if known is not None:
             known[name, key] = numeric
+        if key == "complex" and errors and not numeric.any():
+            raise InputError(
+                f"{subject}: the complex step sees no slope in {name}, and the central difference "
+                "does: the forward takes an absolute value, .real or a conjugate, or compares "
+                "complex numbers. Write it without, or pass methods=('central',)"
+            )
         errors[key] = gradient_error(analytic, numeric)
         if not errors[key] < method.tolerance:  # so that nan is wrong too
             gap = np.abs(analytic - numeric)

@@ -6,6 +6,7 @@ may use one model at once, and a second call destroys nothing.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,13 +29,12 @@ class Parameters(Mapping[str, Array]):
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: Any = np.float32):
-        sizes = [int(np.prod(shape)) for shape in shapes.values()]
-        self.flat = np.zeros(sum(sizes), dtype)
-        parts = np.split(self.flat, np.cumsum(sizes)[:-1])
-        self._views = {
-            name: part.reshape(shape)
-            for (name, shape), part in zip(shapes.items(), parts, strict=True)
-        }
+        self.flat = np.zeros(sum(map(math.prod, shapes.values())), dtype)
+        self._views, start = {}, 0
+        for name, shape in shapes.items():
+            stop = start + math.prod(shape)
+            self._views[name] = self.flat[start:stop].reshape(shape)
+            start = stop
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .mutants_models import MODELS
+from .mutants_numbers import NUMBERS
 from .mutants_ops import DS_SUM, OPS, TARGET_TERM, VARIANCE_TERM
 from .mutants_optim import OPTIM
 from .mutation import Mutant, Wrong, edit, result
@@ -32,12 +33,12 @@ HIDDEN = [
         "F13",
         (
             ("layer_norm_backward", edit(VARIANCE_TERM, "")),
-            ("layer_norm_forward", edit("keepdims=True) + eps)", "keepdims=True).real + eps)")),
+            ("layer_norm_forward", edit("_dot(x_hat, x_hat) /", "_dot(x_hat, x_hat).real /")),
         ),
     ),
 ]
 
-MUTANTS: list[Mutant] = [*OPS, *MODELS, *HIDDEN, *OPTIM]
+MUTANTS: list[Mutant] = [*OPS, *MODELS, *HIDDEN, *OPTIM, *NUMBERS]
 
 
 # ---- what looks wrong and is right -----------------------------------------------------------
@@ -93,7 +94,7 @@ EQUIVALENT = [
         "layer_norm_backward",
         "F13",
         "dx̂ is shifted by a number for each row",
-        "dx̂_c + t − 1/C Σ_k (dx̂_k + t) does not hold t, and Σ_k t x̂_k = 0 because x̂ has mean 0",
+        "dx̂ + t − mean(dx̂ + t) does not hold t, and mean(t x̂) = 0 because x̂ has mean 0",
         edit("    dx = dy * gain\n", "    dx = dy * gain + dy.sum(axis=-1, keepdims=True)\n"),
     ),
     _equivalent(

@@ -101,33 +101,33 @@ SOFTMAX = [
         "F3",
         (
             "without the sum",
-            "the term −Σ_k a_k da_k is missing from ds_j = a_j (da_j − Σ_k a_k da_k)",
+            "the term −Σ_l a_l da_l is missing from ds_j = a_j (da_j − Σ_l a_l da_l)",
             edit(SUM, "0"),
         ),
         (
             "sum over the rows",
-            "Σ_k a_k da_k runs over the wrong axis: it belongs to the last one, the keys",
+            "Σ_l a_l da_l runs over the wrong axis: it belongs to the last one, the keys",
             edit(SUM, "(a * da).sum(axis=-2, keepdims=True)"),
         ),
         (
             "sum over everything",
-            "Σ_k a_k da_k runs over all rows together: every row has a sum of its own",
+            "Σ_l a_l da_l runs over all rows together: every row has a sum of its own",
             edit(SUM, "(a * da).sum()"),
         ),
         (
             "the mean of da",
-            "the mean of da is subtracted where its mean weighted by a, Σ_k a_k da_k, is due",
+            "the mean of da is subtracted where its mean weighted by a, Σ_l a_l da_l, is due",
             edit(SUM, "da.mean(axis=-1, keepdims=True)"),
         ),
         (
             "the sum is not multiplied by a",
-            "Σ_k a_k da_k is subtracted after the product with a_j: it belongs into the bracket",
+            "Σ_l a_l da_l is subtracted after the product with a_j: it belongs into the bracket",
             edit(f"a * (da - {SUM})", f"a * da - {SUM}"),
         ),
         (
             "the diagonal alone",
-            "ds_j = a_j (1 − a_j) da_j is the slope of a sigmoid: the terms −a_j a_k da_k of the "
-            "other k are missing",
+            "ds_j = a_j (1 − a_j) da_j is the slope of a sigmoid: the terms −a_j a_l da_l of the "
+            "other l are missing",
             edit(f"a * (da - {SUM})", "a * (1 - a) * da"),
         ),
         (
@@ -180,7 +180,7 @@ SOFTMAX = [
     ),
 ]
 
-DS_SUM = "ds -= (dc * c).sum(axis=-1, keepdims=True)"
+DS_SUM = "ds -= _dot(dc, c)"
 RETURN = "return ds @ k, ds.swapaxes(-1, -2) @ q, dv"
 ATTENTION = [
     *mistakes(
@@ -471,7 +471,7 @@ CROSS_ENTROPY = [
     ),
 ]
 
-MEAN_TERM = "    dx -= dx.mean(axis=-1, keepdims=True)\n"
+MEAN_TERM = "    dx -= _sum(dx) / C\n"
 VARIANCE_TERM = "    dx -= x_hat * along\n"
 LAYER_NORM = [
     *mistakes(
@@ -479,12 +479,12 @@ LAYER_NORM = [
         "F13",
         (
             "without the mean term",
-            "the term −1/C Σ_k dx̂_k, by way of the mean μ, is missing from dx",
+            "the term −mean(dx̂), by way of the mean of x, is missing from dx",
             edit(MEAN_TERM, ""),
         ),
         (
             "without the variance term",
-            "the term −x̂_c 1/C Σ_k dx̂_k x̂_k, by way of the deviation σ, is missing from dx",
+            "the term −x̂ mean(dx̂ x̂), by way of the deviation σ, is missing from dx",
             edit(VARIANCE_TERM, ""),
         ),
         (
@@ -496,9 +496,9 @@ LAYER_NORM = [
             "gain outside the sums",
             "the gain is applied after the sums over the row: it belongs inside, dx̂ = gain dy",
             edit(
-                f"    dx = dy * gain\n    along = (dx * x_hat).mean(axis=-1, keepdims=True)\n"
+                f"    dx = dy * gain\n    along = _dot(dx, x_hat) / C\n"
                 f"{MEAN_TERM}{VARIANCE_TERM}    dx /= sigma\n",
-                f"    dx = dy + 0\n    along = (dx * x_hat).mean(axis=-1, keepdims=True)\n"
+                f"    dx = dy + 0\n    along = _dot(dx, x_hat) / C\n"
                 f"{MEAN_TERM}{VARIANCE_TERM}    dx *= gain / sigma\n",
             ),
         ),
@@ -511,8 +511,8 @@ LAYER_NORM = [
             "divided by C − 1",
             "the variance term is divided by C − 1, and the forward divides by C",
             edit(
-                "along = (dx * x_hat).mean(axis=-1, keepdims=True)",
-                "along = (dx * x_hat).sum(axis=-1, keepdims=True) / (dx.shape[-1] - 1)",
+                "along = _dot(dx, x_hat) / C",
+                "along = _dot(dx, x_hat) / (C - 1)",
             ),
         ),
         (
@@ -563,14 +563,14 @@ LAYER_NORM = [
             "variance by C − 1",
             "the forward divides the variance by C − 1, and the backward assumes C",
             edit(
-                "(x_hat * x_hat).mean(axis=-1, keepdims=True)",
-                "(x_hat * x_hat).sum(axis=-1, keepdims=True) / (x.shape[-1] - 1)",
+                "_dot(x_hat, x_hat) / C",
+                "_dot(x_hat, x_hat) / (C - 1)",
             ),
         ),
         (
             "the eps asked for is ignored",
             "ε is always 1e-5, whatever is asked for",
-            edit("keepdims=True) + eps", "keepdims=True) + 1e-5"),
+            edit("/ C + eps", "/ C + 1e-5"),
         ),
     ),
 ]

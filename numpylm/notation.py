@@ -398,8 +398,11 @@ SIZES = {
     "S": "keys: tokens that are read",
     "C": "width: numbers that stand for a token",
     "H": "heads",
-    "D": "width of a head",
+    "D": "width of a query and of a key, in a head",
+    "A": "width of all heads together, H D",
     "F": "hidden width of feed-forward",
+    "I": "width of what goes in, where it need not be C",
+    "O": "width of what comes out, where it need not be C",
     "V": "vocabulary: how many words",
     "N": "how many are counted, of whatever n counts",
 }
@@ -412,7 +415,7 @@ MODEL = {
     "n": "counts predictions, or rows of a batch",
     "w": "a word of the vocabulary; w' is any of them in a sum",
     "h": "a head",
-    "r": "a pair of columns",
+    "r": "a column, of those that make up a width; in F19 a pair of them. r' is any in a sum",
     "x": "what goes in: the words of a text, the array of a function",
     "y": "what comes out, or should: the array of a function, the word to be predicted",
     r"\bar{y}": "the word to be predicted, not quite certain",
@@ -442,6 +445,8 @@ MODEL = {
     r"\pi": "3.14159...",
     "1": "1[...] is 1 where ... holds, else 0",
 }
+
+INDICES = "ijltnwhr"  # the letters that count; of the others, y counts too: z_ny
 
 OPTIMIZER = {
     "p": "parameters",

@@ -8,8 +8,9 @@ follows the input: float32 trains, float64 is checked, complex128 takes the comp
 gradcheck.py. That is why softmax shifts by the real maximum and why nothing here takes an absolute
 value or a conjugate.
 
-Letters: B batch, T queries, S keys, C width, D and E widths inside attention, I and O the two sides
-of a matrix, V vocabulary; `...` stands for any leading axes, the same for all arguments.
+Letters: B batch, T queries, S keys, C width, D width of queries and keys, V vocabulary; I and O the
+widths of what goes in and comes out where they need not be the same; `...` stands for any leading
+axes, the same for all arguments. What each letter means: notation.py.
 """
 
 import math
@@ -26,7 +27,10 @@ IGNORE = -100  # a target that counts for nothing; the value PyTorch and Hugging
 
 def check_ids(name: str, ids: Any, size: int, ignore: int | None = None) -> Array:
     """`ids` as an array, if they are integers in [0, size) or equal to `ignore`; else an error."""
-    ids = np.asarray(ids)
+    try:
+        ids = np.asarray(ids)
+    except ValueError:
+        raise InputError(f"{name} must be rows of equal length: cut or pad them") from None
     if not ids.size:
         raise InputError(f"{name} are empty, of shape {ids.shape}: give at least one token")
     if ids.dtype.kind not in "iu":
@@ -40,9 +44,25 @@ def check_ids(name: str, ids: Any, size: int, ignore: int | None = None) -> Arra
     return ids
 
 
+def _fits(shape: tuple[int, ...], onto: tuple[int, ...]) -> bool:
+    """Whether an array of `shape` broadcasts to `onto` without enlarging it."""
+    sizes = zip(shape[::-1], onto[::-1], strict=False)
+    return len(shape) <= len(onto) and all(m in (1, n) for m, n in sizes)
+
+
 def _rows(x: Array) -> Array:
     """(..., C) seen as (N, C), so that a product with a matrix is one call of the BLAS."""
     return x.reshape(-1, x.shape[-1])
+
+
+def _sum(x: Array) -> Array:
+    """Σ_i x_i over the last axis.   (..., I) -> (..., 1)   Short rows: 3 times as fast as x.sum."""
+    return np.einsum("...i->...", x)[..., None]
+
+
+def _dot(x: Array, y: Array) -> Array:
+    """Σ_i x_i y_i over the last axis.   (..., I), (..., I) -> (..., 1)   Makes no array of x y."""
+    return np.einsum("...i,...i->...", x, y)[..., None]
 
 
 # ---- F1: embedding ---------------------------------------------------------------------------
@@ -70,8 +90,9 @@ def embedding_backward(de: Array, cache: tuple) -> Array:
     shape, ids = cache
     dtable = np.zeros(shape, de.dtype)
     order = np.argsort(ids, axis=None, kind="stable")
-    words, starts = np.unique(ids.ravel()[order], return_index=True)
-    dtable[words] = np.add.reduceat(_rows(de)[order], starts, axis=0)
+    words = ids.ravel()[order]
+    starts = np.flatnonzero(np.diff(words, prepend=-1))
+    dtable[words[starts]] = np.add.reduceat(_rows(de)[order], starts, axis=0)
     return dtable
 
 
@@ -93,8 +114,8 @@ def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, t
 def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array | None]:
     """Each entry of w meets every row of x, and b is added to every row.
 
-    y_no = Σ_i x_ni w_io + b_o   =>   dx_ni = Σ_o dy_no w_io     dw_io = Σ_n x_ni dy_no
-                                      db_o  = Σ_n dy_no          (None if there was no b)
+    y_nr' = Σ_r x_nr w_rr' + b_r'   =>   dx_nr = Σ_r' dy_nr' w_rr'     dw_rr' = Σ_n x_nr dy_nr'
+                                         db_r' = Σ_n dy_nr'            (None if there was no b)
     """
     x, w, has_bias = cache
     dy_rows = _rows(dy)
@@ -109,7 +130,7 @@ def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array | None
 def softmax_forward(s: Array, mask: Array | None = None) -> tuple[Array, Array]:
     """F3: softmax over the last axis.   s (..., S)   mask (broadcast to s)   ->   a (..., S)
 
-    a_j = exp(s_j) / Σ_k exp(s_k)
+    a_j = exp(s_j) / Σ_l exp(s_l)
 
     Shifting all s by their (real) maximum changes nothing but keeps exp from overflowing. Where
     mask is False, s counts as −∞, so a_j is exactly 0. A row in which nothing is allowed has no
@@ -122,7 +143,7 @@ def softmax_forward(s: Array, mask: Array | None = None) -> tuple[Array, Array]:
     top = s.real.max(axis=-1, keepdims=True)
     a = s - np.where(top == -np.inf, s.real.dtype.type(0), top)
     np.exp(a, out=a)
-    total = a.sum(axis=-1, keepdims=True)
+    total = _sum(a)
     a /= np.where(total == 0, total.dtype.type(1), total)
     return a, a
 
@@ -130,7 +151,7 @@ def softmax_forward(s: Array, mask: Array | None = None) -> tuple[Array, Array]:
 def softmax_backward(da: Array, cache: Array) -> Array:
     """Raising one score takes from all the others.
 
-    ∂a_k/∂s_j = a_k (δ_kj − a_j)   =>   ds_j = a_j (da_j − Σ_k a_k da_k)
+    ∂a_l/∂s_j = a_l (1[l = j] − a_j)   =>   ds_j = a_j (da_j − Σ_l a_l da_l)
 
     Hence Σ_j ds_j = 0, and a masked score has ds_j = 0 because a_j = 0.
     """
@@ -164,11 +185,11 @@ def causal_mask(T: int, S: int | None = None) -> Array:
 def attention_forward(
     q: Array, k: Array, v: Array, mask: Array | None = None, scale: float = 1.0
 ) -> tuple[Array, AttentionCache]:
-    """F2, F3: softmax attention.   q (..., T, D)   k (..., S, D)   v (..., S, E)  ->  c (..., T, E)
+    """F2, F3: softmax attention.   q (..., T, D)   k (..., S, D)   v (..., S, O)  ->  c (..., T, O)
 
         s_ij = scale q_i·k_j            how well key j answers query i      (..., T, S)
         a_ij = softmax_j(s_ij)          the weights; each row sums to 1     (..., T, S)
-        c_i  = Σ_j a_ij v_j             the average value that i reads      (..., T, E)
+        c_i  = Σ_j a_ij v_j             the average value that i reads      (..., T, O)
 
     mask (broadcast to (..., T, S), True = i may look at j) makes a_ij = 0 where False.
     The seed's attention is attention_forward(e, e, e); the weights a_ij are cache.a.
@@ -177,17 +198,22 @@ def attention_forward(
     if k.shape[:-2] != lead or v.shape[:-1] != (*lead, S) or q.shape[-1] != D:
         raise InputError(
             f"attention: q {q.shape}, k {k.shape}, v {v.shape} must be (..., T, D), (..., S, D), "
-            "(..., S, E) with the same leading axes"
+            "(..., S, O) with the same leading axes"
         )
     s = q @ k.swapaxes(-1, -2)
     s *= scale
+    if mask is not None and not _fits(mask.shape, s.shape):
+        raise InputError(
+            f"attention: mask {mask.shape} must broadcast to the scores {s.shape}; for a batch of "
+            "heads (B, H, T, S) it is (B, 1, T, S) or (T, S)"
+        )
     a, _ = softmax_forward(s, mask)
     c = a @ v
     return c, AttentionCache(q, k, v, a, c, scale)
 
 
 def attention_backward(dc: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
-    """Walk the three lines of the forward upwards.   dc (..., T, E)  ->  dq, dk, dv
+    """Walk the three lines of the forward upwards.   dc (..., T, O)  ->  dq, dk, dv
 
         c_i  = Σ_j a_ij v_j        =>   dv_j  = Σ_i a_ij dc_i          da_ij = dc_i·v_j
         a_i  = softmax(s_i)        =>   ds_ij = a_ij (da_ij − Σ_l a_il da_il)
@@ -199,7 +225,7 @@ def attention_backward(dc: Array, cache: AttentionCache) -> tuple[Array, Array, 
     q, k, v, a, c, scale = cache
     dv = a.swapaxes(-1, -2) @ dc
     ds = dc @ v.swapaxes(-1, -2)
-    ds -= (dc * c).sum(axis=-1, keepdims=True)
+    ds -= _dot(dc, c)
     ds *= a
     ds *= scale
     return ds @ k, ds.swapaxes(-1, -2) @ q, dv
@@ -258,7 +284,7 @@ def cross_entropy_forward(logits: Array, targets: Array) -> tuple[Any, tuple]:
     n = np.arange(len(y))
     z_target = p[n, y]
     np.exp(p, out=p)
-    total = p.sum(axis=-1, keepdims=True)
+    total = _sum(p)
     p /= total
     nats = np.log(total[:, 0]) - z_target
     return nats[counted].sum() / N, (p, y, counted, N, logits.shape)
@@ -308,11 +334,11 @@ def smoothed_cross_entropy_forward(
 ) -> tuple[Any, tuple]:
     """F23: cross-entropy with a target that is not quite certain.   logits (..., V)   targets (...)
 
-        q_nw = (1 − ε) 1[w = y_n] + ε/V                  ε = smoothing
-        L = 1/N Σ_n −Σ_w q_nw log softmax(z_n)[w]
-          = L_F5 + ε/N Σ_n (z_ny − 1/V Σ_w z_nw)         because Σ_w q_nw = 1
+        ȳ_nw = (1 − ε) 1[w = y_n] + ε/V                  ε = smoothing
+        L = 1/N Σ_n −Σ_w ȳ_nw log softmax(z_n)[w]
+          = L_F5 + ε/N Σ_n (z_ny − 1/V Σ_w z_nw)         because Σ_w ȳ_nw = 1
 
-    In nats per token; it is least at p = q, so no logit gains by growing without end. N, IGNORE and
+    In nats per token; it is least at p = ȳ, so no logit gains by growing without end. N, IGNORE and
     errors are those of cross_entropy_forward; also raises InputError unless 0 ≤ ε < 1.
     Source: Szegedy et al. 2016, Rethinking the Inception Architecture, section 7; ε = 0.1 in
     Vaswani et al. 2017, section 5.4.
@@ -331,7 +357,7 @@ def smoothed_cross_entropy_backward(dL: Any, cache: tuple) -> Array:
 
         L_n = L_F5,n + ε (z_ny − 1/V Σ_w z_nw)
                 =>   dz_nw = dL/N (p_nw − 1[w = y_n]) + dL/N ε (1[w = y_n] − 1/V)
-                           = dL/N (p_nw − q_nw)
+                           = dL/N (p_nw − ȳ_nw)
 
     Each row still sums to 0.
     """
@@ -353,16 +379,17 @@ def layer_norm_forward(
 ) -> tuple[Array, tuple]:
     """F13: every row to mean 0 and variance 1, then to a learned scale and offset.
 
-        μ = 1/C Σ_c x_c     σ² = 1/C Σ_c (x_c − μ)² + eps     x̂_c = (x_c − μ)/σ
-        y_c = gain_c x̂_c + bias_c
+        x̂_r = (x_r − mean(x))/σ     mean(x) = 1/C Σ_r x_r     σ² = mean((x − mean(x))²) + eps
+        y_r = gain_r x̂_r + bias_r
 
     x (..., C)   gain (C,)   bias (C,) or None   ->   y (..., C)
     Source: Ba, Kiros and Hinton 2016, Layer Normalization, section 3; the variance divides by C.
     """
     if gain.shape != x.shape[-1:]:
         raise InputError(f"layer_norm: gain {gain.shape} must have the width of x {x.shape}, (C,)")
-    x_hat = x - x.mean(axis=-1, keepdims=True)
-    sigma = np.sqrt((x_hat * x_hat).mean(axis=-1, keepdims=True) + eps)
+    C = x.shape[-1]
+    x_hat = x - _sum(x) / C
+    sigma = np.sqrt(_dot(x_hat, x_hat) / C + eps)
     x_hat /= sigma
     y = x_hat * gain
     if bias is not None:
@@ -373,19 +400,20 @@ def layer_norm_forward(
 def layer_norm_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array | None]:
     """What would move the mean or the variance of a row is taken out of its gradient.
 
-        y_c = gain_c x̂_c + bias_c   =>   dgain_c = Σ_n dy_nc x̂_nc     dbias_c = Σ_n dy_nc
-                                          dx̂_c    = gain_c dy_c
-        ∂σ/∂x_c  = x̂_c/C,   ∂μ/∂x_c = 1/C
-        ∂x̂_k/∂x_c = (δ_kc − 1/C − x̂_k x̂_c/C)/σ
-                                     =>   dx_c = (dx̂_c − 1/C Σ_k dx̂_k − x̂_c 1/C Σ_k dx̂_k x̂_k)/σ
+        y_r = gain_r x̂_r + bias_r   =>   dgain_r = Σ_n dy_nr x̂_nr     dbias_r = Σ_n dy_nr
+                                          dx̂_r    = gain_r dy_r
+        ∂mean(x)/∂x_r = 1/C     ∂σ/∂x_r = x̂_r/C
+        ∂x̂_r'/∂x_r = (1[r' = r] − 1/C − x̂_r' x̂_r/C)/σ
+                                     =>   dx_r = (dx̂_r − mean(dx̂) − x̂_r mean(dx̂ x̂))/σ
 
-    Hence Σ_c dx_c = 0. dbias is None if there was no bias.
+    Hence Σ_r dx_r = 0. dbias is None if there was no bias.
     """
     x_hat, sigma, gain, has_bias = cache
+    C = dy.shape[-1]
     dgain = _rows(dy * x_hat).sum(axis=0)
     dx = dy * gain
-    along = (dx * x_hat).mean(axis=-1, keepdims=True)
-    dx -= dx.mean(axis=-1, keepdims=True)
+    along = _dot(dx, x_hat) / C
+    dx -= _sum(dx) / C
     dx -= x_hat * along
     dx /= sigma
     return dx, dgain, _rows(dy).sum(axis=0) if has_bias else None
@@ -446,19 +474,22 @@ def _gauss_terms(n: int) -> list[tuple[float, float]]:
 
 ERF_TERMS = _gauss_terms(24)  # 20 leave an error of 1e-14, 24 only rounding, 2e-15
 ERF_END = 6.0  # beyond it, ±1 is right to 2e-17
+ERF_TERMS_FLOAT32, ERF_END_FLOAT32 = _gauss_terms(10), 4.0  # an error of 3e-7, mostly rounding
 
 
 def erf(x: Array) -> Array:
     """erf(x) = 2/√π ∫_0^x exp(−t²) dt, within 1e-14 (float32: 1e-6).   x (...)  ->  (...)
 
     With t = s x the integral runs from 0 to 1 for every x, and Gauss's quadrature makes it a sum:
-    erf(x) = x 2/√π ∫_0^1 exp(−s² x²) ds = x Σ_k (2w_k/√π) exp(−s_k² x²).
+    erf(x) = x 2/√π ∫_0^1 exp(−s² x²) ds = x Σ_n (2w_n/√π) exp(−s_n² x²).
     """
-    inside = (x.real > -ERF_END) & (x.real < ERF_END)
+    single = x.dtype == np.float32
+    end = ERF_END_FLOAT32 if single else ERF_END
+    inside = (x.real > -end) & (x.real < end)
     z = np.where(inside, x, x.dtype.type(0))
     square = z * z
     total = np.zeros_like(z)
-    for minus_s2, weight in ERF_TERMS:
+    for minus_s2, weight in ERF_TERMS_FLOAT32 if single else ERF_TERMS:
         term = square * minus_s2
         np.exp(term, out=term)
         term *= weight
@@ -572,7 +603,7 @@ def positions_forward(e: Array, table: Array, start: int = 0) -> tuple[Array, tu
 def positions_backward(dy: Array, cache: tuple) -> tuple[Array, Array]:
     """A position is added to every text of the batch.
 
-    y_bt = e_bt + table_t   =>   de_bt = dy_bt     dtable_t = Σ_b dy_bt, 0 for positions not used
+    y_nt = e_nt + table_t   =>   de_nt = dy_nt     dtable_t = Σ_n dy_nt, 0 for positions not used
     """
     shape, start = cache
     T, C = dy.shape[-2:]
@@ -584,7 +615,7 @@ def positions_backward(dy: Array, cache: tuple) -> tuple[Array, Array]:
 def sinusoidal_positions(T: int, C: int, dtype: Any = np.float32) -> Array:
     """F19: a table (T, C) for F18 that is not learned: each pair of columns is a clock's hand.
 
-        table[t, 2i] = sin(t / 10000^(2i/C))     table[t, 2i + 1] = cos(t / 10000^(2i/C))
+        table[t, 2r] = sin(t / 10000^(2r/C))     table[t, 2r + 1] = cos(t / 10000^(2r/C))
 
     Moving on by a fixed number of tokens turns every hand by a fixed angle, whatever t.
     Source: Vaswani et al. 2017, Attention Is All You Need, section 3.5.

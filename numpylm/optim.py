@@ -216,12 +216,13 @@ def global_norm(grads: Parameters) -> float:
     return math.sqrt(total)
 
 
-def clip_by_global_norm(grads: Parameters, max_norm: float) -> float:
+def clip_by_global_norm(grads: Parameters, max_norm: float, norm: float | None = None) -> float:
     """F10: shorten the gradient, seen as one long vector, to at most max_norm. Returns |g| before.
 
         g ← g max_norm / |g|       if |g| > max_norm; otherwise g is untouched
 
     In place. One factor for all entries keeps the direction; a norm for each tensor would not.
+    norm: |g|, where it is known already.
     PyTorch's clip_grad_norm_ divides by |g| + 1e-6 instead and so ends slightly below max_norm.
 
     Source: Pascanu, Mikolov & Bengio 2013, On the difficulty of training RNNs, Algorithm 1.
@@ -229,7 +230,8 @@ def clip_by_global_norm(grads: Parameters, max_norm: float) -> float:
     untouched, for a norm that is nan or infinite: no factor could repair them.
     """
     _require(0 < max_norm < math.inf, "max_norm", max_norm, "finite and above 0")
-    norm = global_norm(grads)
+    if norm is None:
+        norm = global_norm(grads)
     if not math.isfinite(norm):
         raise InputError(f"the norm of grads is {norm}: training diverged; lower the learning rate")
     if norm > max_norm:

@@ -8,7 +8,7 @@ with N_k the predictions of share k. A thread and a process are the same worker 
 the same run, to rounding, wherever they are computed, and the same numbers each time for one K.
 """
 
-import ctypes
+import copy
 import sys
 import traceback
 import zlib
@@ -33,7 +33,8 @@ class Team:
 
     def __init__(self, comm: Any = None):
         self.comm = comm
-        self.rank, self.size = (0, 1) if comm is None else (comm.rank, comm.size)
+        self.rank: int = comm.rank if comm else 0
+        self.size: int = comm.size if comm else 1
 
     @classmethod
     def over_mpi(cls) -> "Team":
@@ -65,7 +66,7 @@ class Team:
     def require_same(self, params: Parameters) -> None:
         """Raise RuntimeError unless all processes hold the same parameters, bit for bit."""
         if self.size > 1:
-            sums = self.comm.allgather(zlib.crc32(params.flat))
+            sums = self.comm.allgather(zlib.crc32(params.flat.data))
             if len(set(sums)) > 1:
                 raise RuntimeError(f"the processes' parameters differ; their checksums are {sums}")
 
@@ -111,25 +112,24 @@ class Workers:
     def loss(self, ids: Array, targets: Array, rng: np.random.Generator | None = None) -> Any:
         """F5 of the whole batch, as Model.loss, and the cache of the shares of this process.
 
-        Every share draws from a generator of its own, seeded from rng. One share is Model.loss.
+        Each share draws from a generator of its own, seeded by the state of rng. That is left as it
+        was, so the order of the data does not depend on K. With K = 1 this is Model.loss.
         """
         K = self.workers * self.team.size
-        if K == 1:
+        if K == 1 or (targets == IGNORE).all():  # the latter is an error
             return self.model.loss(ids, targets, rng)
-        if K > len(ids):
-            raise InputError(f"a batch of {len(ids)} windows cannot be shared by {K} workers")
-        seeds = [None] * K if rng is None else rng.integers(2**63, size=K)
-        rngs = [seed if seed is None else np.random.default_rng(seed) for seed in seeds]
+        rngs = [None] * K if rng is None else _generators(rng, K)
         shares = zip(np.array_split(ids, K), np.array_split(targets, K), rngs, strict=True)
         first = self.team.rank * self.workers
         mine = [s for s in list(shares)[first : first + self.workers] if (s[1] != IGNORE).any()]
         parts = self._at_once(self.model.loss, mine)
 
         N_k = [_predictions(cache) for _, cache in parts]
-        total = np.array([sum(n * loss for n, (loss, _) in zip(N_k, parts, strict=True)), sum(N_k)])
+        nats = [n * float(loss) for n, (loss, _) in zip(N_k, parts, strict=True)]
+        total = np.array([sum(nats), sum(N_k)], np.float64)
         self.team.add(total)
-        nats, N = total
-        return nats / N, Shares([cache for _, cache in parts], [n / N for n in N_k])
+        N = total[1]
+        return total[0] / N, Shares([cache for _, cache in parts], [n / N for n in N_k])
 
     def loss_backward(self, cache: Any) -> Parameters:
         """dL/dparams of `loss`, the same in every process: added in the order of the shares."""
@@ -151,6 +151,11 @@ class Workers:
         """function(*a) for every a, in threads; each inherits np.errstate, which is a context."""
         tasks = [self.pool.submit(copy_context().run, function, *a) for a in arguments]
         return [task.result() for task in tasks]
+
+
+def _generators(rng: np.random.Generator, K: int) -> list[np.random.Generator]:
+    seeds = copy.deepcopy(rng).integers(2**63, size=K)
+    return [np.random.default_rng(seed) for seed in seeds]
 
 
 def _predictions(cache: Any) -> int:
@@ -176,26 +181,3 @@ def ring_all_reduce_seconds(
     """
     rounds = 2 * (machines - 1)
     return rounds / machines * vector_bytes / bandwidth + rounds * latency
-
-
-# ---- the allocator ---------------------------------------------------------------------------
-
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # M_… in malloc.h of glibc
-KEPT = 2**30 - 1  # bytes of free memory that the process may keep
-
-
-def keep_freed_memory() -> bool:
-    """Tell the allocator of glibc to keep the memory that arrays give back. True if it will.
-
-    By default a large array is mapped when it is made and unmapped when it is freed, so that each
-    of the temporaries of every step begins with page faults. Here large arrays come from the heap
-    (MMAP_MAX 0), which grows in large pieces (TOP_PAD) and does not shrink (TRIM_THRESHOLD). It
-    lasts as long as the process. Other platforms are left as they are. Source: mallopt(3).
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "gnu_get_libc_version"):  # another C library, such as musl
-        return False
-    settings = ((TRIM_THRESHOLD, KEPT), (TOP_PAD, 2**26), (MMAP_MAX, 0))
-    return all(libc.mallopt(name, value) == 1 for name, value in settings)

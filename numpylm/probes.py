@@ -18,6 +18,7 @@ from .gradcheck import argument_names
 from .invariants import ALLOWED, EXTREME, subject_of
 from .mutation import find
 from .ops import Array
+from .translate import Translation
 
 OF_MODEL = "(model, dlogits, cache)"  # how the backward of a model is called
 
@@ -249,10 +250,41 @@ def _mask() -> Subject:
     return Subject("causal_mask", "causal_mask", "(T, S)", probes)
 
 
+def _numbers(name: str, signature: str, *calls: tuple) -> Callable[[], Subject]:
+    """A function that is asked for a few numbers, or for tables of them."""
+
+    def ask(function: Callable) -> Mapping[str, Array]:
+        return {f"call {n + 1}": _array(function(*args)) for n, args in enumerate(calls)}
+
+    return lambda: Subject(name.partition(".")[0], name, signature, [Probe("calls", {}, ask)])
+
+
+def _hidden_tokens() -> Subject:
+    def ask(mask_tokens: Callable) -> Mapping[str, Array]:
+        rng = np.random.default_rng(9)
+        inputs, targets = mask_tokens(recurrences.MANY, rng, *recurrences.MASKING.values())
+        return {"the inputs": _array(inputs) * 1.0, "the targets": _array(targets) * 1.0}
+
+    return Subject("mask_tokens", "mask_tokens", _signature("mask_tokens"), [Probe("", {}, ask)])
+
+
+TRANSLATION = Translation(np.array([5, 4, 6]), 3.0, True)
+
 OTHERS: dict[str, Callable[[], Subject]] = {
     "Adam": _optimizer("Adam", lambda params, **o: optim.Adam(params, 0.5, 0.8, 0.1, **o)),
     "SGD": _optimizer("SGD", lambda params, **o: optim.SGD(params, 0.9, **o)),
     "clip_by_global_norm": _clip,
     "learning_rate_at": _schedule,
+    "transformer_rate": _numbers(
+        "transformer_rate", "(step, width, warmup)", *((s, 16, 4) for s in range(9))
+    ),
+    "perplexity": _numbers("perplexity", "(nats, tokens)", (8 * np.log(4), 8), (6.0, 4)),
+    "sinusoidal_positions": _numbers(
+        "sinusoidal_positions", "(T, C, dtype)", (6, 5, np.float64), (3, 8, np.float64)
+    ),
+    "mask_tokens": _hidden_tokens,
+    "Translation": _numbers(
+        "Translation.score", "(translation, length_penalty)", (TRANSLATION, 1.0), (TRANSLATION, 2.0)
+    ),
     "causal_mask": _mask,
 }

@@ -1,7 +1,8 @@
 """The optimizers once more, entry by entry in Python's own floats: what their mutants are held to.
 
 A step of Adam has no gradient to check; it is right if it repeats the recurrence of the paper. So
-each function here yields pairs as invariants.py does: what optim.py does, what the formula says.
+each function here yields pairs as invariants.py does: what optim.py does, what the formula says. So
+it is with the few other formulas that are not differentiated.
 """
 
 import math
@@ -12,7 +13,11 @@ from typing import Any
 import numpy as np
 
 from . import optim
+from .bert import mask_tokens
+from .metrics import perplexity
 from .model import Parameters
+from .ops import IGNORE, sinusoidal_positions
+from .translate import Translation
 
 Pairs = Iterator[tuple[Any, Any]]
 
@@ -109,9 +114,71 @@ def up_a_line_and_down_half_a_cosine() -> Pairs:
     yield rates, [0.225, 0.45, 0.675, *down, 0.1, 0.1]
 
 
+def up_a_line_and_down_one_over_the_root() -> Pairs:
+    """F25, with C = 16 and 4 steps of warm-up: 1/4 of n/8, then of 1/√n."""
+    rates = [optim.transformer_rate(s, 16, warmup=4) for s in range(9)]
+    up, down = [n / 8 for n in (1, 2, 3, 4)], [1 / math.sqrt(n) for n in range(5, 10)]
+    yield rates, [rate / 4 for rate in (*up, *down)]
+
+
+# ---- other formulas without a gradient -------------------------------------------------------
+
+
+def guesses_among_v_words() -> Pairs:
+    """F6: 8 guesses among 4 words cost 8 log 4 nats; 6 nats for 4 tokens are 3/2 each."""
+    yield perplexity(8 * math.log(4), 8), 4.0
+    yield perplexity(6.0, 4), math.exp(1.5)
+
+
+def each_pair_of_columns_is_a_clock() -> Pairs:
+    """F19, with an odd number of columns: the last clock has a sine alone."""
+    T, C = 6, 5
+    expected = [
+        [(math.cos if c % 2 else math.sin)(t / 10000 ** ((c - c % 2) / C)) for c in range(C)]
+        for t in range(T)
+    ]
+    yield sinusoidal_positions(T, C, np.float64), np.array(expected)
+
+
+MASKING: dict[str, Any] = dict(mask_id=3, vocab_size=9, special=(0, 1), rate=0.4)
+MANY = np.random.default_rng(8).permuted(np.tile([0, 1, 2, 4, 5, 6, 7, 8], 2000))
+
+
+def chosen_tokens_are_targets() -> Pairs:
+    """F24: the targets are the ids where chosen, and elsewhere nothing is changed.
+
+    0.4 of the words are chosen, of which 0.8 are hidden, and 0.1 + 0.1/6 are what they were: a
+    drawn word may be the same. Among 12,000 words, 0.02 are four standard deviations.
+    """
+    inputs, targets = mask_tokens(MANY, np.random.default_rng(9), **MASKING)
+    chosen = targets != IGNORE
+    yield targets[chosen], MANY[chosen]
+    yield inputs[~chosen], MANY[~chosen]
+    yield chosen[MANY < 2].sum(), 0
+    shares = {
+        0.4: chosen[MANY > 1].mean(),
+        0.8: (inputs == 3)[chosen].mean(),
+        0.1 + 0.1 / 6: (inputs == MANY)[chosen].mean(),
+    }
+    for due, share in shares.items():
+        yield max(abs(share - due), 0.02), 0.02
+
+
+def nats_over_a_power_of_the_length() -> Pairs:
+    """F26: three tokens and the end count as 4; (5 + 4)/6 = 1.5"""
+    found = Translation(np.array([5, 4, 6]), 3.0, True)
+    yield [found.score(alpha) for alpha in (0.0, 1.0, 2.0)], [-3.0, -2.0, -3.0 / 2.25]
+    yield Translation(np.array([5]), 3.0, False).score(1.0), -3.0
+
+
 RECURRENCES: dict[str, Callable[[], Pairs]] = {
     "Adam": adam_repeats_algorithm_1,
     "SGD": sgd_repeats_the_heavy_ball,
     "clip_by_global_norm": one_norm_for_all_tensors,
     "learning_rate_at": up_a_line_and_down_half_a_cosine,
+    "transformer_rate": up_a_line_and_down_one_over_the_root,
+    "perplexity": guesses_among_v_words,
+    "sinusoidal_positions": each_pair_of_columns_is_a_clock,
+    "mask_tokens": chosen_tokens_are_targets,
+    "Translation": nats_over_a_power_of_the_length,
 }

@@ -29,6 +29,7 @@ class Tokenizer:
 
     kind: ClassVar[str]
     unknown_symbol: ClassVar[str]
+    lossless: ClassVar[bool] = True  # decode gives every known character back, white space too
 
     def __init__(self, symbols: Iterable[str], unknown: str | None = None) -> None:
         self.symbols = tuple(symbols)
@@ -160,6 +161,7 @@ class WordTokenizer(Tokenizer):
     """
 
     kind = "words"
+    lossless = False
     unknown_symbol = "<unk>"
     PATTERN = re.compile(r"<unk>|\w+(?:['’]\w+)*|[^\w\s]|\n")
     # Spaces that may go: no symbol of PATTERN joins these marks to what stands before them.

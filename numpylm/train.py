@@ -2,16 +2,19 @@
 
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from .allocator import keep_freed_memory
 from .batches import sample_batch
 from .config import InputError
 from .corpora import Corpus, bigram_nats, unigram_nats
@@ -19,6 +22,7 @@ from .generate import GenerateConfig, generate
 from .metrics import Evaluation
 from .model import first_non_finite
 from .optim import clip_by_global_norm, global_norm, learning_rate_at
+from .parallel import Shares, Workers
 from .runs import Run
 
 
@@ -26,10 +30,12 @@ def train_step(run: Run) -> dict[str, Any]:
     """Learn from one batch. Returns its line of the log; the loss is that before the step."""
     config, model = run.config, run.model
     x, y = sample_batch(run.rng, run.corpus.train, config.batch_size, model.config.context_length)
-    loss, cache = model.loss(x, y, run.rng)
-    grads = model.loss_backward(cache)
-    _require_finite(run, loss, cache, grads)
-    norm = clip_by_global_norm(grads, config.clip) if config.clip else global_norm(grads)
+    loss, cache = run.learner.loss(x, y, run.rng)
+    grads = run.learner.loss_backward(cache)
+    norm = global_norm(grads)
+    _require_finite(run, loss, norm, cache, grads)
+    if config.clip:
+        clip_by_global_norm(grads, config.clip, norm)
     learning_rate = learning_rate_at(
         run.step,
         peak=config.learning_rate,
@@ -46,21 +52,25 @@ def train_step(run: Run) -> dict[str, Any]:
 def train(run: Run, progress: bool = True) -> bool:
     """Train until the last step. True if it got there, False if Ctrl-C or SIGTERM stopped it.
 
-    A signal is answered between two steps, after saving, so nothing is lost by it.
+    A signal is answered between two steps, after saving, so nothing is lost by it; a signal to one
+    process stops its whole team after the same step.
     """
-    config = run.config
+    keep_freed_memory()
+    config, team = run.config, run.team
     tokens = config.batch_size * run.model.config.context_length
     began, first = time.perf_counter(), run.step
-    bar = tqdm(total=config.steps, initial=run.step, unit="step", disable=not progress)
+    silent = not (progress and team.leads)
+    bar = tqdm(total=config.steps, initial=run.step, unit="step", disable=silent)
+    path = run.log if team.leads else Path(os.devnull)
     with (
         run.writing(),
         bar,
         _stop_signals() as stopped,
         threadpool_limits(1),  # the products are small, and so their sums keep one order
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),  # _require_finite looks
-        run.log.open("a", encoding="utf-8") as log,
+        path.open("a", encoding="utf-8") as log,
     ):
-        while run.step < config.steps and not stopped():
+        while run.step < config.steps and not team.any(stopped()):
             line = train_step(run)
             bar.update()
             at_end = run.step == config.steps
@@ -82,24 +92,24 @@ def _postfix(line: dict[str, Any], speed: float) -> str:
     return f"loss {line['loss']:.3f}, held-out {line['heldout']:.3f}, {speed:,.0f} tokens/s"
 
 
-def _require_finite(run: Run, loss: Any, cache: Any, grads: Any) -> None:
+def _require_finite(run: Run, loss: Any, norm: float, cache: Any, grads: Any) -> None:
     """Raise InputError naming the first array that went bad, in the order of computation."""
-    if np.isfinite(loss) and np.isfinite(grads.flat).all():
+    if math.isfinite(loss) and math.isfinite(norm):
         return
     what, place, value = "the loss", "", float(loss)
-    for kind, tree in {
-        "parameter": run.model.params,
-        "activation": cache[0],
-        "output p(w)": cache[1][0],
-        "gradient": grads,
-    }.items():
+    if math.isfinite(loss):
+        what, value = "the norm of the gradient", norm
+    trees: list[tuple[str, Any]] = [("parameter", run.model.params)]
+    for forward_cache, loss_cache in cache.caches if isinstance(cache, Shares) else [cache]:
+        trees += [("activation", forward_cache), ("output p(w)", loss_cache[0])]
+    for kind, tree in [*trees, ("gradient", grads)]:
         if bad := first_non_finite(tree):
             what, place, value = f"{kind} {bad.name}".strip(), f" at {list(bad.where)}", bad.value
             break
     raise InputError(
         f"step {run.step + 1}: {what} is {value}{place}; training has diverged. The last good "
         f"checkpoint, {run.checkpoint}, is as it was. Start a new run with a smaller "
-        "--learning-rate, a longer --warmup, or a smaller --clip"
+        f"--learning-rate, a longer --warmup, or a --clip below {run.config.clip or 'infinity'}"
     )
 
 
@@ -187,9 +197,11 @@ def summary(run: Run) -> str:
 
 def seconds_needed(run: Run) -> float:
     """About how long the rest takes: a few steps of a copy are timed."""
-    model, config = run.model.astype(run.model.params.flat.dtype), run.config
-    T = model.config.context_length
-    x, y = sample_batch(np.random.default_rng(0), run.corpus.train, config.batch_size, T)
+    config = run.config
+    model = Workers(run.model.astype(run.model.params.flat.dtype), config.workers)
+    T, B = run.model.config.context_length, config.batch_size // run.team.size
+    x, y = sample_batch(np.random.default_rng(0), run.corpus.train, B, T)
+    keep_freed_memory()
     times = []
     with threadpool_limits(1):
         for _ in range(3):

@@ -1,7 +1,7 @@
 """bert.py and bert_heads.py: against PyTorch, padding, what is hidden, and bad input.
 
-That every gradient is the numerical one, dropout included, is held for the cases of gradcases.py
-by test_gradcheck.py; the span's loss, two of whose biases have no gradient, is checked here.
+The cases of gradcases.py have dropout and segments; the loss of the span is checked apart, because
+two of its biases have no gradient.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import pytest
 from numpylm.bert import BERT, BERTConfig, BERTForMaskedLM, mask_tokens
 from numpylm.bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan, best_span
 from numpylm.config import InputError
-from numpylm.gradcases import order_one
+from numpylm.gradcases import model_cases, order_one
 from numpylm.gradcheck import METHODS, gradient_error
 from numpylm.ops import IGNORE
 from numpylm.optim import Adam
@@ -120,6 +120,14 @@ def test_logits_loss_and_all_gradients_are_those_of_pytorch(kind, eps):
 
 
 # ---- gradients -------------------------------------------------------------------------------
+
+CASES = [case for case in model_cases() if isinstance(case.model, BERT)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_gradients_are_the_numerical_ones(case):
+    report = case.check()
+    assert report.passed, f"\n{report}"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -276,11 +284,28 @@ def test_the_encoder_alone_has_no_head_and_the_heads_share_it():
 
 
 def test_the_class_is_read_from_the_first_token_alone():
-    bert = a_bert(BERTForClass)
-    logits, cache = bert.forward(IDS, **GIVEN)
-    dh = bert.head_backward(np.ones_like(logits), cache.head, bert.params.like())
+    bert = a_bert(BERTForClass, np.float32)
+    h, _ = bert.encode(IDS, **GIVEN)
+    logits, cache = bert.head_forward(h, ATTEND, None)
+    for token in range(T):
+        changed = h.copy()
+        changed[:, token] += 1
+        after, _ = bert.head_forward(changed, ATTEND, None)
+        assert (after != logits).any() == (token == 0)
+    dh = bert.head_backward(np.ones_like(logits), cache, bert.params.like())
+    assert dh.dtype == np.float32
     assert dh[:, 0].all()
     assert not dh[:, 1:].any()
+
+
+def test_a_text_of_unknown_class_adds_nothing():
+    bert, targets = a_bert(BERTForClass), TARGETS[BERTForClass].copy()
+    targets[2] = IGNORE
+    known = {name: array[[0, 1, 3]] for name, array in GIVEN.items()}
+    close(
+        bert.loss(IDS, targets, **GIVEN)[0],
+        bert.loss(IDS[[0, 1, 3]], targets[[0, 1, 3]], **known)[0],
+    )
 
 
 def test_dropout_also_follows_tanh():
@@ -308,6 +333,17 @@ def test_a_text_without_an_answer_adds_nothing():
     close(bert.loss(IDS[some], targets[some], **given)[0], bert.loss(IDS, targets, **GIVEN)[0])
 
 
+def test_the_answer_in_one_text_needs_no_batch():
+    bert, given = a_bert(BERTForSpan), {name: array[0] for name, array in GIVEN.items()}
+    batch = {name: array[:1] for name, array in GIVEN.items()}
+    close(bert.loss(IDS[0], [1, 3], **given)[0], bert.loss(IDS[:1], [[1, 3]], **batch)[0])
+
+
+def test_in_a_text_of_one_token_the_answer_is_sure_or_unknown():
+    bert = a_bert(BERTForSpan)
+    assert bert.loss(IDS[:2, :1], [[0, 0], [IGNORE, IGNORE]])[0] == 0
+
+
 def test_one_side_of_an_answer_may_be_unknown():
     bert, targets = a_bert(BERTForSpan), np.array([[2, IGNORE], [IGNORE, 1]])
     given = {name: array[:2] for name, array in GIVEN.items()}
@@ -326,6 +362,15 @@ def test_the_best_span_is_the_best_of_all_pairs_in_order(seed):
         best = max(text[0, s] + text[1, e] for s, e in pairs)
         assert found[0] <= found[1]
         assert text[0, found[0]] + text[1, found[1]] == best
+
+
+@pytest.mark.parametrize("lead", [(), (5,), (2, 3)])
+def test_the_best_span_is_found_for_each_text_of_any_batch(lead):
+    logits = np.random.default_rng(0).normal(size=(*lead, 2, 6))
+    found = best_span(logits)
+    assert found.shape == (*lead, 2)
+    for text in np.ndindex(lead):
+        np.testing.assert_array_equal(found[text], best_span(logits[text][None])[0])
 
 
 @every_kind
@@ -394,6 +439,31 @@ def test_f24_targets_are_the_truth_where_chosen_and_the_rest_is_untouched():
     assert not np.isin(targets[chosen], [MASK, *SPECIAL]).any()
 
 
+def test_f24_at_rate_1_every_word_is_chosen():
+    ids = np.array([[0, 5, 3], [6, 1, 7]])
+    _, targets = mask_tokens(ids, np.random.default_rng(0), MASK, WORDS, SPECIAL, 1.0)
+    assert targets.tolist() == [[IGNORE, 5, IGNORE], [6, IGNORE, 7]]
+
+
+class Scripted:
+    """A generator whose draws are known: five for the choice, four for the fate of the chosen."""
+
+    def __init__(self):
+        self.draws = iter([[0.0, 0.1, 0.1, 0.1, 0.15], [0.0, 0.8, 0.9, 0.95]])
+
+    def random(self, size):
+        return np.array(next(self.draws))
+
+    def choice(self, words, size):
+        return words[:size]
+
+
+def test_f24_every_share_has_its_lower_end_and_not_its_upper_one():
+    inputs, targets = mask_tokens(np.arange(5, 10), Scripted(), MASK, WORDS, SPECIAL, 0.15)
+    assert inputs.tolist() == [MASK, 2, 7, 8, 9]  # 2 is the first of the words
+    assert targets.tolist() == [5, 6, 7, 8, IGNORE]
+
+
 def test_f24_ids_are_left_alone_and_a_seed_repeats():
     ids, inputs, targets = many_hidden(n=200)
     before = ids.copy()
@@ -440,6 +510,8 @@ def test_f24_bad_input_is_named(ids, options, message):
         ({"ids": np.ones((B, 9), int), "segments": None, "attend": None}, "9 tokens.*table of 8"),
         ({"ids": np.array(3), "segments": None, "attend": None}, r"must both be \(..., T\)"),
         ({"segments": SEGMENTS + 1}, r"segments must lie in \[0, 2\), the kinds.*found 2"),
+        ({"segments": SEGMENTS - 1}, r"segments must lie in \[0, 2\), the kinds.*found -1"),
+        ({"segments": SEGMENTS * 1.0}, "segments must be integers, not float64"),
         ({"segments": SEGMENTS[:, 1:]}, r"segments \(4, 4\) and ids \(4, 5\)"),
         ({"attend": ATTEND[:1]}, r"attend \(1, 5\) and ids \(4, 5\)"),
         ({"attend": ATTEND.astype(int)}, "attend must be boolean.*int64"),
@@ -459,7 +531,11 @@ def test_what_the_encoder_cannot_read_is_named(changed, message):
         (BERTForClass, [0, 1, 2, K], rf"targets must lie in \[0, {K}\), the classes; found {K}"),
         (BERTForClass, [0.0, 1.0, 2.0, 1.0], "targets must be integers, not float64"),
         (BERTForClass, [0, 1, 2], r"targets \(3,\)"),
-        (BERTForSpan, [[0, 1], [0, 0], [2, 5], [0, 1]], "the tokens of a text; found 5"),
+        (
+            BERTForSpan,
+            [[0, 1], [0, 0], [2, 5], [0, 1]],
+            "^targets must lie in .*tokens of a text; found 5",
+        ),
         (BERTForSpan, [[0, 1], [0, 0], [2, 1], [0, 1]], r"targets \(2, 1\) are no answer"),
         (BERTForSpan, [[0, 1], [0, 0], [2, 4], [0, 1]], r"targets \(2, 4\) are no answer"),
         (BERTForSpan, [[0, 1], [0, 0], [IGNORE, 4], [0, 1]], "are no answer"),

@@ -1,5 +1,6 @@
 """blocks.py: every pair against numbers and against its formula; the key/value cache; the names."""
 
+import inspect
 from copy import deepcopy
 
 import numpy as np
@@ -188,11 +189,12 @@ def test_f20_self_attention_is_its_three_lines(normal):
     close(y, multi_head_forward(q, k, v, H, causal_mask(T))[0] @ w_out + b_out)
 
 
-def test_f20_cross_attention_on_itself_is_self_attention(normal):
+@pytest.mark.parametrize("mask", [None, causal_mask(T)])
+def test_f20_cross_attention_on_itself_is_self_attention(mask, normal):
     x, (w_qkv, b_qkv, *out) = normal(size=(B, T, C)), self_weights(normal)
     into = w_qkv[:, :A], b_qkv[:A], w_qkv[:, A:], b_qkv[A:]
-    y, cache = cross_attention_forward(x, x, *into, *out, H)
-    expected, _ = self_attention_forward(x, w_qkv, b_qkv, *out, H)
+    y, cache = cross_attention_forward(x, x, *into, *out, H, mask)
+    expected, _ = self_attention_forward(x, w_qkv, b_qkv, *out, H, mask)
     close(y, expected)
     assert cache.attention.a.shape == (B, H, T, T)
 
@@ -250,6 +252,11 @@ def test_attention_with_a_past_is_attention_on_the_whole(normal):
     assert past.length == N
 
 
+def test_the_cache_has_the_dtype_that_is_asked_for():
+    past = KeyValueCache(1, B, N, A, np.float32)
+    assert past.keys.dtype == past.values.dtype == np.float32
+
+
 def test_the_cache_keeps_layers_apart(normal):
     past = KeyValueCache(2, B, N, A, np.float64)
     first, second = normal(size=(2, B, T, A)), normal(size=(2, B, T, A))
@@ -291,17 +298,21 @@ def test_padding_that_is_not_one_count_per_sample_is_refused(padding):
 
 
 @pytest.mark.parametrize(
-    ("shapes", "names", "forward"),
+    ("shapes_of", "widths", "names", "forward"),
     [
-        (norm_shapes("part", C), NORM, ops.layer_norm_forward),
-        (self_attention_shapes("part", C), SELF_ATTENTION, self_attention_forward),
-        (cross_attention_shapes("part", C), CROSS_ATTENTION, cross_attention_forward),
-        (feed_forward_shapes("part", C, A), FEED_FORWARD, feed_forward_forward),
+        (norm_shapes, (C,), NORM, ops.layer_norm_forward),
+        (self_attention_shapes, (C,), SELF_ATTENTION, self_attention_forward),
+        (cross_attention_shapes, (C,), CROSS_ATTENTION, cross_attention_forward),
+        (feed_forward_shapes, (C, A), FEED_FORWARD, feed_forward_forward),
     ],
 )
-def test_names_are_the_arguments_of_the_forward_and_shapes_fit_it(shapes, names, forward, normal):
+def test_names_are_the_arguments_of_the_forward_and_shapes_fit_it(
+    shapes_of, widths, names, forward, normal
+):
+    shapes = shapes_of("part", *widths)
     assert list(shapes) == [f"part.{name}" for name in names]
-    arguments = forward.__code__.co_varnames[: forward.__code__.co_argcount]
+    assert [len(shape) for shape in shapes.values()] == [1 + (name[0] == "w") for name in names]
+    arguments = tuple(inspect.signature(forward).parameters)
     first = arguments.index(names[0])
     assert arguments[first : first + len(names)] == names
     heads = [1] if "heads" in arguments else []

@@ -1,6 +1,7 @@
 import hashlib
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -284,3 +285,9 @@ def test_counts_find_the_entropy_of_a_law_that_counts_can_express():
     assert abs(nats(bigram_nats, "cycle")) < COUNTED
     assert nats(unigram_nats, "markov") > 0.5
     assert nats(bigram_nats, "order2") > 1.0
+
+
+def test_the_digest_sees_the_held_out_part_alone():
+    corpus = load_corpus(CorpusConfig(sentences=4, heldout_sentences=3), 5)
+    other = replace(corpus, heldout=corpus.heldout[::-1])
+    assert other.digest != corpus.digest

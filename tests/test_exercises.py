@@ -82,7 +82,7 @@ def test_the_librarys_own_backward_is_right(op):
 
 def test_a_known_mistake_is_called_by_its_name():
     answer = check_backward(lambda da, a: a * da, "softmax")
-    assert answer.state == "wrong" and "the term −Σ_k a_k da_k is missing" in answer.says
+    assert answer.state == "wrong" and "the term −Σ_l a_l da_l is missing" in answer.says
 
 
 def test_a_backward_that_raises_is_told_so():

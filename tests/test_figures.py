@@ -305,7 +305,7 @@ def course(tmp_path_factory):
 ELSEWHERE = {  # what other commands draw into the same folder, each tested where it is drawn
     "kill_matrix.png",  # gradcheck --mutants
     "ladder.png",  # ladder
-    "induction_head.png",  # ladder --induction
+    "induction_head.png",  # induction
 }
 
 

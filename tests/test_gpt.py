@@ -290,6 +290,10 @@ def test_prompts_of_different_lengths_are_padded_on_the_left():
         assert np.abs(logits[1][i, 0] - alone[-1]).max() < CACHE_ROUNDING
 
 
+def test_a_past_is_that_of_one_text_where_nothing_else_is_said():
+    assert small().start().keys.shape == (L, 1, N, C)
+
+
 def test_what_stands_in_the_padding_does_not_matter():
     model = small()
     answers = []

@@ -83,7 +83,7 @@ def test_the_picture_marks_those_pairs_in_each_layer(run):
 def test_the_command_compares_one_layer_with_two(tmp_path, capsys, monkeypatch):
     small = dataclasses.replace(induction.LANGUAGE, sentences=50, heldout_sentences=20)
     monkeypatch.setattr(induction, "LANGUAGE", small)
-    assert main(["ladder", "--induction", "--steps", "2", "--out", str(tmp_path)]) == 0
+    assert main(["induction", "--steps", "2", "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("layers: 1   nats per token: ")
     assert lines[1].startswith("layers: 2   nats per token: ")

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import tracemalloc
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,26 @@ def params():
     params = Parameters(SHAPES, np.float64)
     params.flat[:] = np.arange(params.flat.size)
     return params
+
+
+# ---- the loss --------------------------------------------------------------------------------
+
+
+def test_f5_the_loss_and_its_gradient_never_hold_three_arrays_of_all_logits():
+    config = AttentionLMConfig(vocab_size=20_000, context_length=8, width=2)
+    model = AttentionLM(config, np.random.default_rng(0))
+    ids = np.random.default_rng(1).integers(20_000, size=(16, 8))
+    logits = 4 * ids.size * config.vocab_size
+    tracemalloc.start()
+    try:
+        _, cache = model.loss(ids, ids)
+        forward = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        model.loss_backward(cache)
+        backward = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 2 * logits <= forward < 2.5 * logits and 2 * logits <= backward < 2.5 * logits
 
 
 # ---- parameters ------------------------------------------------------------------------------

@@ -2,16 +2,30 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
+from said_twice import SAID
 
 from numpylm import blocks, gradcases, notation, ops
+from numpylm.book_index import Index
+from numpylm.book_text import shapes
 from numpylm.config import InputError
 from numpylm.mutants import MUTANTS
-from numpylm.notation import FORMULAS, MODEL, OPTIMIZER, SIZES, formula, formulas_of, letters_of
+from numpylm.notation import (
+    FORMULAS,
+    INDICES,
+    MODEL,
+    OPTIMIZER,
+    SIZES,
+    formula,
+    formulas_of,
+    letters_of,
+)
 
 ROOT = Path(__file__).parent.parent
 ALL = list(FORMULAS.values())
@@ -25,6 +39,11 @@ COMMANDS = {
         "right", "quad", "leftarrow", "ldots", "geq", "leq", "hat", "bar",
     )
 }  # fmt: skip
+
+
+INDEX = Index(ROOT)
+CASES = [*gradcases.op_cases(), *gradcases.block_cases()]
+PAIRS = list(dict.fromkeys(f for case in CASES for f in (case.forward, case.backward)))
 
 
 def all_of(formulas):
@@ -102,10 +121,20 @@ def test_a_formula_without_a_gradient_has_no_backward(f):
     assert not any(name.endswith("_forward") for name in f.names)
 
 
-@all_of(DIFFERENTIABLE)
-def test_every_differentiable_formula_has_a_mutant(f):
-    functions = {function.__name__ for function in (*f.code, *f.backwards)}
+@all_of(ALL)
+def test_every_formula_has_a_mutant_of_its_own_code(f):
+    functions = {function.__qualname__ for function in (*f.code, *f.backwards)}
     assert any(m.target in functions for m in MUTANTS)
+
+
+@all_of(ALL)
+def test_every_formula_has_a_test_that_carries_its_id(f):
+    assert INDEX.tests_of(f)
+
+
+@all_of(ALL)
+def test_every_formula_has_a_place_in_a_notebook(f):
+    assert INDEX.sections_of(f)
 
 
 def test_every_mutant_names_formulas_of_the_table():
@@ -126,6 +155,108 @@ def test_the_lines_of_a_part_are_those_of_its_function():
 def test_an_unknown_id_is_named():
     with pytest.raises(InputError, match="no formula 'F0'; there are F1, F2"):
         formula("F0")
+
+
+# ---- LaTeX and docstrings say the same -------------------------------------------------------
+
+
+def squeezed(text):
+    return re.sub(r"\s+", "", text)
+
+
+def sides(f):
+    """Lines of LaTeX, and the docstrings of the functions that compute them, both ways."""
+    for name, forward in zip(f.names, f.code, strict=True):
+        yield f.lines_of(forward), [owner.__doc__ or "" for owner in owners(name)]
+    for backward in f.backwards:
+        yield f.lines_of(backward), [backward.__doc__]
+
+
+@all_of(ALL)
+def test_every_line_of_latex_stands_in_a_docstring_too(f):
+    """A line that is changed in the table, or in the docstring, has to be changed in both."""
+    said = {}
+    for latex, docstrings in sides(f):
+        for line in latex:
+            said[line] = said.get(line, "") + squeezed(" ".join(docstrings))
+    assert set(said) == set(SAID[f.id]), "tests/said_twice.py lists each line once"
+    for line, text in SAID[f.id].items():
+        for part in [text] if isinstance(text, str) else text:
+            assert squeezed(part) in said[line], f"{line} is {part}"
+
+
+# ---- shapes ----------------------------------------------------------------------------------
+
+
+def watched(function, *args):
+    """What the function returns, and its arguments and local arrays by name."""
+    seen = {}
+
+    def watch(frame, event, _):
+        if frame.f_code is function.__code__ and event in ("call", "return"):
+            seen[event] = dict(frame.f_locals)
+
+    sys.setprofile(watch)
+    try:
+        result = function(*args)
+    finally:
+        sys.setprofile(None)
+    return result, seen["call"], seen["return"]
+
+
+def letters_at_run_time(case):
+    """The size of each letter of the docstrings of a pair. "..." stands for several axes."""
+    sizes = {}
+    (y, cache), *names = watched(case.forward, *case.args)
+    state(sizes, case.forward, y, *names)
+    dy = np.random.default_rng(0).normal(size=np.shape(y))[()]
+    state(sizes, case.backward, *watched(case.backward, dy, cache))
+    return sizes
+
+
+def state(sizes, function, result, arguments, local):
+    """Compare every shape that is written with the array of that name."""
+    _, arrow, after = function.__doc__.partition("->")
+    returned = shapes(f"->{after}")[0][0] if arrow and shapes(after) else ""
+    kept = getattr(local.get("cache"), "_asdict", dict)()
+    known = {**kept, **local, **arguments}
+    for name, written in shapes(function.__doc__):
+        array = known.get(name, result) if name != returned else result
+        array = array[0] if isinstance(array, tuple) else array
+        if array is not None:
+            fit(sizes, written, np.shape(array), f"{function.__name__}: {name}")
+
+
+def fit(sizes, written, shape, where):
+    axes = [axis.strip() for axis in written.strip("()").split(",") if axis.strip()]
+    if axes and axes[0] == "...":
+        lead = len(shape) - len(axes) + 1
+        assert sizes.setdefault("...", shape[:lead]) == shape[:lead], where
+        axes, shape = axes[1:], shape[lead:]
+    assert len(axes) == len(shape), where
+    for axis, size in zip(axes, shape, strict=True):
+        times, letter = int(axis[:-1] or 1), axis[-1]
+        assert sizes.setdefault(letter, size // times) * times == size, (where, axis)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_shapes_in_docstrings_are_those_at_run_time(case):
+    assert shapes(case.forward.__doc__)
+    sizes = letters_at_run_time(case)
+    letters = {letter: size for letter, size in sizes.items() if letter != "..."}
+    assert len(set(letters.values())) == len(letters), "sizes that are equal can be exchanged"
+
+
+def test_every_array_of_a_forward_has_its_shape_in_the_docstring():
+    for case in CASES:
+        _, arguments, _ = watched(case.forward, *case.args)
+        arrays = {name for name, value in arguments.items() if isinstance(value, np.ndarray)}
+        written = {name for name, _ in shapes(case.forward.__doc__)}
+        told = {
+            name for name in arrays if re.search(rf"\b{name} \(broadcast", case.forward.__doc__)
+        }
+        biases = {name for name in arrays if name.startswith("b")}  # as wide as their product
+        assert arrays <= written | told | biases | {"mask"}, case.name
 
 
 # ---- LaTeX -----------------------------------------------------------------------------------
@@ -156,6 +287,25 @@ def test_every_letter_of_a_formula_has_a_meaning(f):
     known = letters_of(f)
     for line in lines(f):
         assert symbols_in(line) - {"T"} <= set(known), line  # T is also "transposed"
+
+
+@pytest.mark.parametrize("function", PAIRS, ids=lambda function: function.__name__)
+def test_what_counts_in_a_docstring_is_an_index_of_the_table(function):
+    """x_c would say that c, the context, is a column; a_k that k, the key, is a position."""
+    named = {"w_q", "b_q", "w_kv", "b_kv", "w_in", "b_in"}  # arguments
+    found = re.findall(
+        r"(?<![\w.])(?:d|∂)?([^\W\d_]\u0302?)_([a-z]{1,2}'?)(?!\w)", function.__doc__
+    )
+    for letter, index in found:
+        if f"{letter}_{index}" not in named:
+            assert set(index) <= {*INDICES, "y", "'"}, f"{letter}_{index}"
+    assert set(INDICES) <= set(MODEL)
+
+
+def test_every_size_in_a_docstring_is_in_the_table():
+    for function in PAIRS:
+        letters = {letter for _, sizes in shapes(function.__doc__) for letter in sizes}
+        assert letters - set("(.,)23 ") <= set(SIZES), function.__name__
 
 
 def test_no_letter_means_two_things():

@@ -411,6 +411,16 @@ def test_f5_an_ignored_target_adds_nothing(forward, backward):
     np.testing.assert_array_equal(dx[counted], backward(1.0, cache_without))
 
 
+@pytest.mark.parametrize(
+    ("forward", "backward"),
+    [(cross_entropy_forward, cross_entropy_backward), (nll_forward, nll_backward)],
+)
+def test_f5_where_only_one_word_is_possible_a_target_may_be_ignored(forward, backward):
+    loss, cache = forward(np.ones((2, 1)), np.array([0, IGNORE]))
+    assert loss == 0
+    assert backward(1.0, cache).shape == (2, 1)
+
+
 @pytest.mark.parametrize("forward", [cross_entropy_forward, nll_forward])
 def test_f5_nothing_to_average_is_an_error(forward):
     with pytest.raises(InputError, match="every target is ignored"):
@@ -488,3 +498,15 @@ def test_f5_a_step_against_the_gradient_lowers_the_loss(normal):
         losses.append(loss)
         logits = logits - cross_entropy_backward(1.0, cache)
     assert all(after < before for before, after in pairwise(losses))
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (2, 3, 4), (1, 2, 3, 4)])
+def test_f3_a_mask_that_does_not_fit_the_scores_is_refused(shape, normal):
+    q, k = normal(size=(3, 4)), normal(size=(4, 4))
+    with pytest.raises(InputError, match=r"mask \(.*must broadcast to the scores \(3, 4\)"):
+        attention_forward(q, k, k, np.ones(shape, bool))
+
+
+def test_rows_of_different_length_are_refused(normal):
+    with pytest.raises(InputError, match="rows of equal length"):
+        embedding_forward(normal(size=(7, 4)), [[1, 2], [3]])

@@ -12,6 +12,7 @@ import pytest
 from numpylm.config import InputError
 from numpylm.ops import (
     IGNORE,
+    _gauss_terms,
     cross_entropy_backward,
     cross_entropy_forward,
     dropout_backward,
@@ -90,6 +91,13 @@ def test_f13_a_constant_row_becomes_the_bias_and_has_a_finite_gradient(dtype, no
     assert np.isfinite(layer_norm_backward(dy, cache)[0]).all()
 
 
+def test_f13_eps_is_1e_5_where_none_is_given(normal):
+    x, gain = normal(size=(T, C)) / 100, normal(size=C)  # so small that eps matters
+    np.testing.assert_array_equal(
+        layer_norm_forward(x, gain)[0], layer_norm_forward(x, gain, eps=1e-5)[0]
+    )
+
+
 def test_f13_a_gain_of_another_width_is_named(normal):
     with pytest.raises(InputError, match=r"gain \(4,\).*\(2, 3, 5\)"):
         layer_norm_forward(normal(size=(B, T, C)), normal(size=4))
@@ -122,6 +130,13 @@ def test_f15_erf_agrees_with_the_mathematics_library():
     assert np.abs(erf(x) - [math.erf(number) for number in x.tolist()]).max() < ERF_ERROR
 
 
+def test_f15_two_nodes_integrate_a_parabola_from_0_to_1():
+    """Σ_k (2w_k/√π) = 2/√π ∫ 1 ds    Σ_k (2w_k/√π) (−s_k²) = 2/√π ∫ −s² ds = −2/(3√π)"""
+    minus_s2, weights = np.array(_gauss_terms(2)).T
+    close(weights.sum(), 2 / math.sqrt(math.pi))
+    close(minus_s2 @ weights, -2 / (3 * math.sqrt(math.pi)))
+
+
 def test_f15_erf_of_complex_numbers_has_the_right_slope():
     slope = erf(X + 1e-30j).imag / 1e-30
     assert np.abs(slope - 2 / math.sqrt(math.pi) * np.exp(-X * X)).max() < ERF_ERROR
@@ -141,10 +156,10 @@ def test_f15_erf_passes_nan_on():
 
 
 def test_f16_relu_is_0_below_0_and_flat_at_the_corner():
-    x = np.array([-math.inf, -2.0, -0.0, 0.0, 3.0])
+    x = np.array([-math.inf, -2.0, -0.0, 0.0, 1e-9, 3.0])
     y, cache = relu_forward(x)
-    np.testing.assert_array_equal(y, [0, 0, 0, 0, 3])
-    np.testing.assert_array_equal(relu_backward(np.full(5, 2.0), cache), [0, 0, 0, 0, 2])
+    np.testing.assert_array_equal(y, [0, 0, 0, 0, 1e-9, 3])
+    np.testing.assert_array_equal(relu_backward(np.full(6, 2.0), cache), [0, 0, 0, 0, 2, 2])
 
 
 # ---- F17: dropout ----------------------------------------------------------------------------
@@ -172,6 +187,12 @@ def test_f17_one_generator_drops_the_same_in_every_dtype():
     y, y32 = dropped(0.3)[0], dropped(0.3, dtype=np.float32)[0]
     np.testing.assert_array_equal(y == 0, y32 == 0)
     assert y32.dtype == np.float32
+
+
+def test_f17_a_number_stays_where_its_float32_draw_is_at_least_the_rate():
+    draws = np.random.default_rng(1).random((100, 200), np.float32)
+    rate = float(draws[3, 5])  # the draw that equals the rate stays
+    np.testing.assert_array_equal(dropped(rate)[0] != 0, draws >= rate)
 
 
 def test_f17_two_calls_drop_differently():
@@ -204,6 +225,11 @@ def test_f18_every_text_gets_the_row_of_its_position(start, normal):
     for b in range(B):
         for t in range(T):
             np.testing.assert_array_equal(y[b, t], e[b, t] + table[start + t])
+
+
+def test_f18_a_text_starts_at_position_0_and_may_be_one_token_long(normal):
+    e, table = normal(size=(B, 1, C)), normal(size=(N, C))
+    np.testing.assert_array_equal(positions_forward(e, table)[0], e + table[0])
 
 
 @pytest.mark.parametrize("shape", [(T, C), (B, T, C), (4, B, T, C)])

@@ -207,33 +207,46 @@ def test_a_state_that_does_not_fit_is_rejected_before_anything_changes():
         optimizer.load_state({"m": good["m"]}, 3)
     with pytest.raises(InputError, match="velocity"):
         optimizer.load_state({**good, "velocity": good["m"]}, 3)
-    with pytest.raises(InputError, match="steps"):
+    with pytest.raises(InputError, match=r"^steps must be at least 0, not -1$"):
         optimizer.load_state(good, -1)
     assert optimizer.steps == 0
     assert not optimizer.state()["m"].any()
 
 
+UNIT = "in [0, 1)"
+FINITE = "finite and at least 0"
+
+
 @pytest.mark.parametrize(
-    ("make", "name"),
+    ("make", "wanted"),
     [
-        (lambda p: SGD(p, momentum=-0.1), "momentum"),
-        (lambda p: SGD(p, momentum=1.0), "momentum"),
-        (lambda p: SGD(p, momentum=math.nan), "momentum"),
-        (lambda p: SGD(p, weight_decay=-1.0), "weight_decay"),
-        (lambda p: SGD(p, weight_decay=math.inf), "weight_decay"),
-        (lambda p: Adam(p, beta1=1.0), "beta1"),
-        (lambda p: Adam(p, beta1=-0.1), "beta1"),
-        (lambda p: Adam(p, beta2=1.0), "beta2"),
-        (lambda p: Adam(p, beta2=math.nan), "beta2"),
-        (lambda p: Adam(p, eps=0.0), "eps"),
-        (lambda p: Adam(p, eps=math.nan), "eps"),
-        (lambda p: Adam(p, weight_decay=math.nan), "weight_decay"),
-        (lambda p: Adam(p, decayed=["E", "no such"]), "no such"),
+        (lambda p: SGD(p, momentum=-0.1), f"momentum must be {UNIT}, not -0.1"),
+        (lambda p: SGD(p, momentum=1.0), f"momentum must be {UNIT}, not 1.0"),
+        (lambda p: SGD(p, momentum=math.nan), f"momentum must be {UNIT}, not nan"),
+        (lambda p: SGD(p, weight_decay=-1.0), f"weight_decay must be {FINITE}, not -1.0"),
+        (lambda p: SGD(p, weight_decay=math.inf), f"weight_decay must be {FINITE}, not inf"),
+        (lambda p: Adam(p, beta1=1.0), f"beta1 must be {UNIT}, not 1.0"),
+        (lambda p: Adam(p, beta1=-0.1), f"beta1 must be {UNIT}, not -0.1"),
+        (lambda p: Adam(p, beta2=1.0), f"beta2 must be {UNIT}, not 1.0"),
+        (lambda p: Adam(p, beta2=math.nan), f"beta2 must be {UNIT}, not nan"),
+        (lambda p: Adam(p, eps=0.0), "eps must be finite and above 0, not 0.0"),
+        (lambda p: Adam(p, eps=math.nan), "eps must be finite and above 0, not nan"),
+        (lambda p: Adam(p, eps=math.inf), "eps must be finite and above 0, not inf"),
+        (lambda p: Adam(p, weight_decay=math.nan), f"weight_decay must be {FINITE}, not nan"),
+        (
+            lambda p: Adam(p, decayed=["E", "no such"]),
+            "decayed names 'no such', which is no parameter; these are: E, gain, U",
+        ),
     ],
 )
-def test_an_option_out_of_range_is_rejected_by_name(make, name):
-    with pytest.raises(InputError, match=name):
+def test_an_option_out_of_range_is_rejected_by_name(make, wanted):
+    with pytest.raises(InputError) as error:
         make(parameters(np.random.default_rng(11)))
+    assert str(error.value) == wanted
+
+
+def test_f7_without_momentum_no_velocity_is_kept():
+    assert SGD(parameters(np.random.default_rng(11))).state() == {}
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])
@@ -242,10 +255,30 @@ def test_a_learning_rate_out_of_range_is_rejected_before_anything_changes(make, 
     params = parameters(np.random.default_rng(12))
     before = params.flat.copy()
     optimizer = make(params, weight_decay=0.1)
-    with pytest.raises(InputError, match="learning_rate"):
+    with pytest.raises(InputError, match=f"^learning_rate must be {FINITE}, not {rate}$"):
         optimizer.step(params.like(), rate)
     assert optimizer.steps == 0
     assert np.array_equal(params.flat, before)
+
+
+@pytest.mark.parametrize("make", [SGD, Adam])
+def test_a_learning_rate_of_0_counts_a_step_and_moves_nothing(make):
+    params = parameters(np.random.default_rng(12))
+    before, grads = params.flat.copy(), params.like()
+    grads.flat[:] = 1.0
+    optimizer = make(params, weight_decay=0.1)
+    optimizer.step(grads, 0.0)
+    assert optimizer.steps == 1
+    assert np.array_equal(params.flat, before)
+
+
+def test_a_state_from_before_the_first_step_starts_anew():
+    params = parameters(np.random.default_rng(12))
+    optimizer = Adam(params)
+    start = optimizer.state()
+    optimizer.step(params.like(), 0.1)
+    optimizer.load_state(start, 0)
+    assert optimizer.steps == 0
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])
@@ -300,7 +333,7 @@ def test_f10_a_gradient_that_is_not_finite_is_rejected_untouched(value):
 
 @pytest.mark.parametrize("max_norm", [0.0, -1.0, math.nan, math.inf])
 def test_f10_a_bound_out_of_range_is_rejected(max_norm):
-    with pytest.raises(InputError, match="max_norm"):
+    with pytest.raises(InputError, match=f"^max_norm must be finite and above 0, not {max_norm}$"):
         clip_by_global_norm(Parameters(SHAPES), max_norm)
 
 
@@ -331,27 +364,48 @@ def test_f11_a_run_that_ends_with_its_warm_up_has_no_cosine():
     assert rates == pytest.approx([0.2, 0.4, 0.6, 0.1, 0.1], rel=ROUNDING)
 
 
+def test_f11_a_floor_as_high_as_the_peak_is_a_rate_that_never_falls():
+    rates = [learning_rate_at(s, 0.8, total=4, floor=0.8) for s in range(6)]
+    assert rates == pytest.approx([0.8] * 6, rel=ROUNDING)
+    assert learning_rate_at(0, 0.0) == 0.0
+
+
+def test_f11_a_run_of_no_steps_is_at_its_floor():
+    assert learning_rate_at(0, 0.8, floor=0.1) == 0.1
+
+
 def test_f11_constant_stays_at_the_peak_after_the_warm_up():
     rates = [learning_rate_at(s, 0.6, warmup=2, total=4, schedule="constant") for s in range(9)]
     assert rates == pytest.approx([0.2, 0.4] + [0.6] * 7, rel=ROUNDING)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "name"),
+    ("arguments", "wanted"),
     [
-        ({"step": -1, "peak": 1.0}, "step"),
-        ({"step": 0, "peak": -1.0}, "peak"),
-        ({"step": 0, "peak": math.nan}, "peak"),
-        ({"step": 0, "peak": 1.0, "floor": 1.5}, "floor"),
-        ({"step": 0, "peak": 1.0, "floor": -0.1}, "floor"),
-        ({"step": 0, "peak": 1.0, "warmup": -1}, "warmup"),
-        ({"step": 0, "peak": 1.0, "total": -1}, "total"),
-        ({"step": 0, "peak": 1.0, "schedule": "linear"}, "schedule"),
+        ({"step": -1, "peak": 1.0}, "step must be at least 0, not -1"),
+        ({"step": 0, "peak": -1.0}, f"peak must be {FINITE}, not -1.0"),
+        ({"step": 0, "peak": math.nan}, f"peak must be {FINITE}, not nan"),
+        ({"step": 0, "peak": math.inf}, f"peak must be {FINITE}, not inf"),
+        (
+            {"step": 0, "peak": 1.0, "floor": 1.5},
+            "floor must be in [0, peak], peak being 1.0, not 1.5",
+        ),
+        (
+            {"step": 0, "peak": 1.0, "floor": -0.1},
+            "floor must be in [0, peak], peak being 1.0, not -0.1",
+        ),
+        ({"step": 0, "peak": 1.0, "warmup": -1}, "warmup must be at least 0, not -1"),
+        ({"step": 0, "peak": 1.0, "total": -1}, "total must be at least 0, not -1"),
+        (
+            {"step": 0, "peak": 1.0, "schedule": "linear"},
+            "schedule must be one of constant, cosine, inverse_sqrt, not 'linear'",
+        ),
     ],
 )
-def test_f11_an_argument_out_of_range_is_rejected_by_name(arguments, name):
-    with pytest.raises(InputError, match=name):
+def test_f11_an_argument_out_of_range_is_rejected_by_name(arguments, wanted):
+    with pytest.raises(InputError) as error:
         learning_rate_at(**arguments)
+    assert str(error.value) == wanted
 
 
 # ---- F25 -------------------------------------------------------------------------------------
@@ -384,11 +438,17 @@ def test_f25_as_a_schedule_it_reaches_the_peak(warmup):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "name"), [((-1, 64, 10), "step"), ((0, 0, 10), "width"), ((0, 64, 0), "warmup")]
+    ("arguments", "wanted"),
+    [
+        ((-1, 64, 10), "step must be at least 0, not -1"),
+        ((0, 0, 10), "width must be at least 1, not 0"),
+        ((0, 64, 0), "warmup must be at least 1, not 0"),
+    ],
 )
-def test_f25_an_argument_out_of_range_is_rejected_by_name(arguments, name):
-    with pytest.raises(InputError, match=name):
+def test_f25_an_argument_out_of_range_is_rejected_by_name(arguments, wanted):
+    with pytest.raises(InputError) as error:
         transformer_rate(*arguments)
+    assert str(error.value) == wanted
 
 
 # ---- PyTorch, if it is there -----------------------------------------------------------------

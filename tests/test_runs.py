@@ -460,3 +460,31 @@ def test_held_out_text_is_measured_on_as_many_windows_as_asked(tmp_path):
     assert run.evaluate().tokens == 20 * T
     assert run.evaluate(9).tokens == 16 * T  # two batches of eight hold nine windows
     assert run.evaluate(1000).tokens == 20 * T
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"step": "x"},
+        {"step": -1},
+        {"rng": {}},
+        {"train": None},
+        {"corpus": {"corpus": "abab", "x": 1}},
+    ],
+    ids=str,
+)
+def test_a_damaged_description_is_a_clear_error(tmp_path, damage):
+    run = start(tmp_path / "run")
+    tensors, about = load_checkpoint(run.checkpoint)
+    save_checkpoint(run.checkpoint, tensors, about | damage)
+    with pytest.raises(InputError, match=r"damaged|cannot be used"):
+        Run.resume(run.folder)
+
+
+@pytest.mark.parametrize("spoil", [lambda E: E * np.nan, lambda E: E.astype(np.int32)])
+def test_parameters_that_are_no_numbers_are_a_clear_error(tmp_path, spoil):
+    run = start(tmp_path / "run")
+    tensors, about = load_checkpoint(run.checkpoint)
+    save_checkpoint(run.checkpoint, tensors | {"params.E": spoil(tensors["params.E"])}, about)
+    with pytest.raises(InputError, match="cannot be used"):
+        load_trained(run.folder)

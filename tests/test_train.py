@@ -12,6 +12,7 @@ from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.batches import sample_batch, sweep
 from numpylm.config import InputError
 from numpylm.corpora import CorpusConfig, bigram_nats, unigram_nats
+from numpylm.gpt import GPT, GPTConfig
 from numpylm.metrics import evaluate
 from numpylm.optim import learning_rate_at
 from numpylm.runs import Run, TrainConfig
@@ -357,11 +358,34 @@ def test_the_summary_of_a_text_claims_no_entropy(tmp_path):
 
 def test_the_summary_of_a_text_counts_nats_per_character_so_that_tokenizers_compare(tmp_path):
     path = tmp_path / "some.txt"
+    path.write_text("the cat sat on the mat.\n" * 400, encoding="utf-8")
+    for tokenizer in ("characters", "byte-pairs"):
+        if tokenizer == "byte-pairs":
+            pytest.importorskip("tokenizers")
+        corpus = {"text": str(path), "tokenizer": tokenizer, "max_vocab": 260}
+        run = trained(tmp_path / tokenizer, corpus, steps=5)
+        first = len(run.corpus.tokenizer.decode(run.corpus.heldout[:1]))
+        characters = 960 - first  # the last tenth of 9,600; the first token is given
+        assert f"{run.evaluate().nats / characters:.4f} per character" in summary(run)
+
+
+def test_words_claim_no_nats_per_character_for_they_do_not_predict_white_space(tmp_path):
+    path = tmp_path / "some.txt"
     path.write_text("the cat sat on the mat.\n" * 40, encoding="utf-8")
-    for tokenizer in ("characters", "words"):
-        run = trained(tmp_path / tokenizer, {"text": str(path), "tokenizer": tokenizer}, steps=5)
-        nats = run.evaluate().nats
-        assert f"{nats / 96:.4f} per character" in summary(run)  # the last tenth of 960
+    run = trained(tmp_path, {"text": str(path), "tokenizer": "words"}, steps=5)
+    assert "per character" not in summary(run)
+
+
+def test_dropout_is_on_in_training_and_draws_from_the_generator_of_the_run(tmp_path):
+    config = GPTConfig(context_length=8, layers=1, heads=2, width=8, dropout=0.5)
+    runs = [
+        Run.start(tmp_path / name, GPT, config, CorpusConfig(), TrainConfig(batch_size=4))
+        for name in ("stepped", "by-hand")
+    ]
+    line = train_step(runs[0])
+    x, y = sample_batch(runs[1].rng, runs[1].corpus.train, 4, 8)
+    evaluated = float(runs[1].model.loss(x, y)[0])
+    assert line["loss"] == float(runs[1].model.loss(x, y, runs[1].rng)[0]) != evaluated
 
 
 def test_telling_how_long_it_takes_changes_nothing(tmp_path):

@@ -1,7 +1,6 @@
 """transformer.py: against PyTorch, what each side sees, padding, and bad input.
 
-That every gradient is the numerical one, with dropout and smoothing, is held for the case of
-gradcases.py by test_gradcheck.py. Greedy and beam search are in test_translate.py.
+The case of gradcases.py has dropout and smoothing. Greedy and beam search are in test_translate.py.
 """
 
 import math
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from numpylm.config import InputError
-from numpylm.gradcases import order_one
+from numpylm.gradcases import model_cases, order_one
 from numpylm.ops import IGNORE, cross_entropy_forward
 from numpylm.optim import Adam
 from numpylm.transformer import Transformer, TransformerConfig
@@ -137,6 +136,15 @@ def test_logits_loss_and_all_gradients_are_those_of_pytorch(smoothing):
         np.testing.assert_allclose(
             grads[name], x.grad.numpy(), rtol=PARITY, atol=PARITY, err_msg=name
         )
+
+
+# ---- gradients -------------------------------------------------------------------------------
+
+
+def test_the_gradients_are_the_numerical_ones():
+    (case,) = (case for case in model_cases() if isinstance(case.model, Transformer))
+    report = case.check()
+    assert report.passed, f"\n{report}"
 
 
 # ---- what each side sees ---------------------------------------------------------------------
@@ -273,6 +281,8 @@ def test_dropout_is_drawn_from_the_generator_and_only_in_training():
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     assert (first != logits).any()
+    trained = model.loss(SOURCE, TARGET, np.random.default_rng(0))[0]
+    assert trained == cross_entropy_forward(first, np.where(COUNTED, TARGET[:, 1:], IGNORE))[0]
 
 
 def test_dropout_follows_both_embeddings_and_every_part_of_every_block():

@@ -1,0 +1,166 @@
+"""What is measured: the same task for numpylm and for PyTorch, from the same initial numbers.
+
+Each function returns a step: call it, and it learns from one batch and returns the loss before. The
+optional import of PyTorch stands inside the functions that need it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from numpylm.allocator import keep_freed_memory
+from numpylm.attention_lm import AttentionLM, AttentionLMConfig
+from numpylm.batches import sample_batch
+from numpylm.corpora import Corpus, CorpusConfig
+from numpylm.generate import GenerateConfig, generate
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.model import Model
+from numpylm.runs import Run, TrainConfig
+from numpylm.train import train_step
+
+from .twins import TWINS, TorchGPT
+
+Step = Callable[[], float]
+
+
+class Case(NamedTuple):
+    """A model, its sizes, and B."""
+
+    title: str
+    kind: type[Model]
+    config: Any
+    batch_size: int
+
+
+CASES = {
+    "section 4": Case(
+        "section 4's model: V 64, C 32, T 16, B 32",
+        AttentionLM,
+        AttentionLMConfig(vocab_size=64, context_length=16, width=32),
+        32,
+    ),
+    "nanoGPT": Case(
+        "nanoGPT's CPU configuration: 4 layers, width 128, T 64, B 12",
+        GPT,
+        GPTConfig(vocab_size=65, context_length=64, layers=4, heads=4, width=128, bias=False),
+        12,
+    ),
+    "seed": Case(
+        "the seed configuration: V 10,000, width 512, 8 heads, 6 layers, T 64, B 4",
+        GPT,
+        GPTConfig(vocab_size=10_000, context_length=64, layers=6, heads=8, width=512),
+        4,
+    ),
+}
+
+GPT2 = GPTConfig(vocab_size=50_257, context_length=1024, layers=12, heads=12, width=768)
+
+
+def tokens(V: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(V, size=20_000)
+
+
+def numpylm_step(case: Case, workers: int, keep: bool = True) -> Step:
+    """The trainer's own step, one BLAS thread for each worker."""
+    if keep:
+        keep_freed_memory()
+    threadpool_limits(1)
+    model = case.kind(case.config, np.random.default_rng(0))
+    data = tokens(case.config.vocab_size)
+    corpus = Corpus("random", "", None, data, data)  # type: ignore[arg-type]
+    config = TrainConfig(
+        batch_size=case.batch_size, learning_rate=1e-3, schedule="constant", workers=workers
+    )
+    rng = np.random.default_rng(2)
+    run = Run(Path("unused"), model, CorpusConfig(), corpus, config, rng)
+    return lambda: train_step(run)["loss"]
+
+
+def torch_step(case: Case, threads: int) -> Step:
+    """PyTorch eager with its fused Adam and fused attention, which are its fastest here."""
+    import torch
+
+    torch.set_num_threads(threads)
+    model = case.kind(case.config, np.random.default_rng(0))
+    twin = TWINS[case.kind](model)
+    del model
+    weights = list(twin.parameters())
+    optimizer = torch.optim.Adam(weights, 1e-3, fused=True)
+    data, rng = tokens(case.config.vocab_size), np.random.default_rng(2)
+    B, T = case.batch_size, case.config.context_length
+
+    def step() -> float:
+        x, y = (torch.from_numpy(ids.copy()) for ids in sample_batch(rng, data, B, T))
+        loss = twin.loss(x, y)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+NEW_TOKENS, PROMPT = 16, np.arange(16)
+
+
+def numpylm_generation(threads: int) -> Step:
+    """NEW_TOKENS likeliest tokens after PROMPT; the last of them is returned."""
+    threadpool_limits(threads)
+    model = GPT(GPT2, np.random.default_rng(0))
+    config = GenerateConfig(tokens=NEW_TOKENS, temperature=0)
+    return lambda: float(generate(model, PROMPT, config, np.random.default_rng(0)).ids[-1])
+
+
+def torch_generation(threads: int) -> Step:
+    import torch
+
+    torch.set_num_threads(threads)
+    twin = TorchGPT(GPT(GPT2, np.random.default_rng(0)))
+    return lambda: float(twin.generate(PROMPT, NEW_TOKENS)[-1])
+
+
+def reading(threads: int) -> Step:
+    """The time to read every weight of GPT-2 once for each new token: the floor of generation."""
+    threadpool_limits(threads)
+    unread = GPT2.context_length * GPT2.width  # the table of positions
+    sizes = [int(np.prod(shape)) for shape in GPT.shapes(GPT2).values()]
+    weights = np.ones(sum(sizes) - unread, np.float32)
+    return lambda: float(sum(weights @ weights for _ in range(NEW_TOKENS)) * 0)
+
+
+def gemm_step(case: Case) -> Step:
+    """Only the matrix products of a step of GPT, each with its two products of the backward."""
+    keep_freed_memory()
+    threadpool_limits(1)
+    config, rng = case.config, np.random.default_rng(0)
+    V, T, B, C, H = (
+        config.vocab_size,
+        config.context_length,
+        case.batch_size,
+        config.width,
+        config.heads,
+    )
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    layer = [(C, 3 * C), (C, C), (C, 4 * C), (4 * C, C)]
+    maps = [(normal(B * T, i), normal(i, o), normal(B * T, o)) for i, o in layer]
+    q, k, v, dc = (normal(B, T, H, C // H).swapaxes(1, 2) for _ in range(4))
+    a = normal(B, H, T, T)
+    y, table, dlogits = normal(B * T, C), normal(V, C), normal(B * T, V)
+
+    def step() -> float:
+        for _ in range(config.layers):
+            for x, w, dy in maps:
+                x @ w, dy @ w.T, x.T @ dy
+            q @ k.swapaxes(-1, -2), a @ v
+            a.swapaxes(-1, -2) @ dc, dc @ v.swapaxes(-1, -2), a @ k, a.swapaxes(-1, -2) @ q
+        y @ table.T, dlogits @ table, dlogits.T @ y
+        return 0.0
+
+    return step

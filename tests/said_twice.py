@@ -1,0 +1,185 @@
+"""Every line of LaTeX in notation.py, and the same in the docstring of its function.
+
+Neither may be changed without the other: test_notation.py compares both with this list. Spaces do
+not count. The docstrings say "table" for E and P, and spell the names of the arguments.
+"""
+
+SAID = {
+    "F1": {
+        r"e_i = E_{x_i}": "e_i = table[x_i]",
+        r"dE_w = \sum_{i: x_i = w} de_i": "dtable_w = Σ_{i: x_i = w} de_i",
+    },
+    "F2": {
+        r"c_i = \sum_j a_{ij} v_j": "c_i = Σ_j a_ij v_j",
+        r"dv_j = \sum_i a_{ij} dc_i": "dv_j = Σ_i a_ij dc_i",
+        r"da_{ij} = dc_i \cdot v_j": "da_ij = dc_i·v_j",
+    },
+    "F3": {
+        r"s_{ij} = \mathrm{scale} \cdot q_i \cdot k_j": "s_ij = scale q_i·k_j",
+        r"a_{ij} = \frac{\exp(s_{ij})}{\sum_l \exp(s_{il})}": "a_ij = softmax_j(s_ij)",
+        r"ds_{ij} = a_{ij} \left( da_{ij} - \sum_l a_{il} da_{il} \right)": (
+            "ds_ij = a_ij (da_ij − Σ_l a_il da_il)"
+        ),
+        r"dq_i = \mathrm{scale} \cdot \sum_j ds_{ij} k_j": "dq_i = scale Σ_j ds_ij k_j",
+        r"dk_j = \mathrm{scale} \cdot \sum_i ds_{ij} q_i": "dk_j = scale Σ_i ds_ij q_i",
+        r"a_j = \frac{\exp(s_j)}{\sum_l \exp(s_l)}": "a_j = exp(s_j) / Σ_l exp(s_l)",
+        r"ds_j = a_j \left( da_j - \sum_l a_l da_l \right)": "ds_j = a_j (da_j − Σ_l a_l da_l)",
+    },
+    "F4": {
+        r"z_w = c \cdot e_w": "z_w = c·e_w",
+        r"p(w) = \frac{\exp(z_w)}{\sum_{w'} \exp(z_{w'})}": "p(w) = exp(z_w) / Σ_w' exp(z_w')",
+        r"dc_n = \sum_w dz_{nw} e_w": "dc_n = Σ_w dz_nw e_w",
+        r"dE_w = \sum_n dz_{nw} c_n": "dtable_w = Σ_n dz_nw c_n",
+    },
+    "F5": {
+        r"L = -\frac{1}{N} \sum_n \log p_n(y_n)": "L = 1/N Σ_n −log",
+        r"dz_{nw} = \frac{dL}{N} \left( p_n(w) - 1[w = y_n] \right)": (
+            "dz_nw = dL/N (p_nw − 1[w = y_n])"
+        ),
+        r"dp_n(w) = -\frac{dL}{N} \cdot \frac{1[w = y_n]}{p_n(y_n)}": (
+            "dp_nw = −dL/N 1[w = y_n] / p_ny"
+        ),
+    },
+    "F6": {
+        r"\mathrm{perplexity} = \exp \left( -\frac{1}{N} \sum_n \log p_n(y_n) \right)": (
+            "exp(total nats / total tokens)"
+        ),
+    },
+    "F7": {
+        r"u \leftarrow \mu u + g": "u ← μ u + g",
+        r"p \leftarrow p - \eta u": "p ← p − η u",
+    },
+    "F8": {
+        r"m \leftarrow \beta_1 m + (1 - \beta_1) g": "m ← β1 m + (1 − β1) g",
+        r"v \leftarrow \beta_2 v + (1 - \beta_2) g^2": "v ← β2 v + (1 − β2) g²",
+        r"\hat{m} = \frac{m}{1 - \beta_1^t} \quad \hat{v} = \frac{v}{1 - \beta_2^t}": (
+            "m̂ = m / (1 − β1^t)",
+            "v̂ = v / (1 − β2^t)",
+        ),
+        r"p \leftarrow p - \eta \frac{\hat{m}}{\sqrt{\hat{v}} + \epsilon}": (
+            "p ← p − η m̂ / (√v̂ + ε)"
+        ),
+    },
+    "F9": {r"p \leftarrow (1 - \eta \lambda) p": "p ← (1 − η λ) p"},
+    "F10": {
+        r"g \leftarrow g \cdot \min \left( 1, \frac{\mathrm{max\_norm}}{|g|} \right)": (
+            "g ← g max_norm / |g| if |g| > max_norm"
+        ),
+    },
+    "F11": {
+        r"\eta = \mathrm{peak} \cdot \frac{s + 1}{\mathrm{warmup} + 1}"
+        r" \quad (s < \mathrm{warmup})": ("η = peak (s + 1) / (warmup + 1) s < warmup"),
+        r"\eta = \mathrm{floor} + (\mathrm{peak} - \mathrm{floor}) \cdot \frac{1}{2} \left( 1 + "
+        r"\cos \left( \pi \frac{s - \mathrm{warmup}}{\mathrm{total} - \mathrm{warmup}} \right) "
+        r"\right)": "η = floor + (peak − floor) (1 + cos(π (s − warmup) / (total − warmup))) / 2",
+        r"\eta = \mathrm{floor} \quad (s \geq \mathrm{total})": "η = floor s ≥ total",
+    },
+    "F12": {
+        r"y = x W + b": "y = x w + b",
+        r"dx = dy W^T": "dx_nr = Σ_r' dy_nr' w_rr'",
+        r"dW = x^T dy": "dw_rr' = Σ_n x_nr dy_nr'",
+        r"db = \sum_n dy_n": "db_r' = Σ_n dy_nr'",
+    },
+    "F13": {
+        r"\sigma = \sqrt{\mathrm{mean}((x - \mathrm{mean}(x))^2) + \mathrm{eps}}": (
+            "σ² = mean((x − mean(x))²) + eps"
+        ),
+        r"\hat{x} = \frac{x - \mathrm{mean}(x)}{\sigma}": "x̂_r = (x_r − mean(x))/σ",
+        r"y = \mathrm{gain} \cdot \hat{x} + \mathrm{bias}": "y_r = gain_r x̂_r + bias_r",
+        r"d\hat{x} = \mathrm{gain} \cdot dy": "dx̂_r = gain_r dy_r",
+        r"dx = \frac{1}{\sigma} \left( d\hat{x} - \mathrm{mean}(d\hat{x}) - \hat{x} \cdot "
+        r"\mathrm{mean}(d\hat{x} \cdot \hat{x}) \right)": (
+            "dx_r = (dx̂_r − mean(dx̂) − x̂_r mean(dx̂ x̂))/σ"
+        ),
+    },
+    "F14": {
+        r"y = \frac{x}{2} \left( 1 + \tanh u \right)": "y = x (1 + tanh u)/2",
+        r"u = \sqrt{\frac{2}{\pi}} \left( x + 0.044715 \cdot x^3 \right)": (
+            "u = √(2/π) (x + 0.044715 x³)"
+        ),
+        r"dx = \frac{dy}{2} \left( 1 + \tanh u + x (1 - \tanh^2 u) \cdot u' \right)": (
+            "dx = dy ((1 + t)/2 + x (1 − t²) u'/2)"
+        ),
+        r"u' = \sqrt{\frac{2}{\pi}} \left( 1 + 3 \cdot 0.044715 \cdot x^2 \right)": (
+            "u' = √(2/π) (1 + 3·0.044715 x²)"
+        ),
+    },
+    "F15": {
+        r"y = x \cdot \Phi(x)": "y = x Φ(x)",
+        r"\Phi(x) = \frac{1}{2} \left( 1 + \mathrm{erf} \left( \frac{x}{\sqrt{2}} \right)"
+        r" \right)": ("Φ(x) = (1 + erf(x/√2))/2"),
+        r"dx = dy \left( \Phi(x) + x \cdot \Phi'(x) \right)": "dx = dy (Φ(x) + x Φ'(x))",
+        r"\Phi'(x) = \frac{\exp(-x^2 / 2)}{\sqrt{2 \pi}}": "Φ' = exp(−x²/2)/√(2π)",
+    },
+    "F16": {
+        r"y = \max(x, 0)": "y = max(x, 0)",
+        r"dx = dy \cdot 1[x > 0]": "dx = dy where x > 0, else 0",
+    },
+    "F17": {
+        r"y = m \cdot x": "y = m x",
+        r"m = 0 \quad \mathrm{with\ probability\ rate}": "m = 0 at probability `rate`",
+        r"m = \frac{1}{1 - \mathrm{rate}} \quad \mathrm{otherwise}": "1/(1 − rate) otherwise",
+        r"dx = m \cdot dy": "dx = m dy",
+    },
+    "F18": {
+        r"y_t = e_t + P_t": "y_t = e_t + table[start + t]",
+        r"de_t = dy_t": "de_nt = dy_nt",
+        r"dP_t = \sum_n dy_{nt}": "dtable_t = Σ_n dy_nt",
+    },
+    "F19": {
+        r"P_{t, 2r} = \sin \left( \frac{t}{10000^{2r/C}} \right)": (
+            "table[t, 2r] = sin(t / 10000^(2r/C))"
+        ),
+        r"P_{t, 2r+1} = \cos \left( \frac{t}{10000^{2r/C}} \right)": (
+            "table[t, 2r + 1] = cos(t / 10000^(2r/C))"
+        ),
+    },
+    "F20": {
+        r"c^h = \mathrm{attention}(q^h, k^h, v^h), \quad \mathrm{scale} = D^{-1/2}": (
+            "c^h = attention(q^h, k^h, v^h), scale D**-0.5"
+        ),
+        r"c = [c^1 \quad c^2 \ldots c^H]": "c = [c¹ … c^H]",
+        r"y = c W_{\mathrm{out}} + b_{\mathrm{out}}": "y = c w_out + b_out",
+        r"dc = dy W_{\mathrm{out}}^T = [dc^1 \quad dc^2 \ldots dc^H]": (
+            "dc = dy w_outᵀ = [dc¹ … dc^H]"
+        ),
+        r"dq^h, dk^h, dv^h = \mathrm{attention\_backward}(dc^h)": (
+            "dq = merge(attention_backward(split(dc)).dq)"
+        ),
+    },
+    "F21": {
+        r"u = x W_{\mathrm{in}} + b_{\mathrm{in}}": "f(x w_in + b_in)",
+        r"y = f(u) W_{\mathrm{out}} + b_{\mathrm{out}}": "y = f(x w_in + b_in) w_out + b_out",
+        r"du = f'(u) \cdot dy W_{\mathrm{out}}^T": "du = f'(u) dy w_outᵀ",
+        r"dx = du W_{\mathrm{in}}^T": "dx = du w_inᵀ",
+    },
+    "F22": {r"y = \tanh x": "y = tanh x", r"dx = dy (1 - y^2)": "dx = dy (1 − y²)"},
+    "F23": {
+        r"L = -\frac{1}{N} \sum_n \sum_w \bar{y}_{nw} \log p_n(w)": (
+            "L = 1/N Σ_n −Σ_w ȳ_nw log softmax(z_n)[w]"
+        ),
+        r"\bar{y}_{nw} = (1 - \epsilon) 1[w = y_n] + \frac{\epsilon}{V}": (
+            "ȳ_nw = (1 − ε) 1[w = y_n] + ε/V"
+        ),
+        r"dz_{nw} = \frac{dL}{N} \left( p_n(w) - \bar{y}_{nw} \right)": "= dL/N (p_nw − ȳ_nw)",
+    },
+    "F24": {
+        r"y_i = x_i \quad \mathrm{where\ chosen}, \quad \mathrm{with\ probability\ rate}": (
+            "targets = ids where chosen, IGNORE elsewhere",
+            "chosen with probability `rate`",
+        ),
+        r"x_i \leftarrow \mathrm{mask}\ (0.8), \quad \mathrm{random}\ (0.1), \quad x_i\ (0.1)": (
+            "80 % become mask_id, 10 % a random token, 10 % stay as they are"
+        ),
+    },
+    "F25": {
+        r"\eta = C^{-1/2} \min \left( n^{-1/2}, n \cdot w^{-3/2} \right)": (
+            "η = C^−½ min(n^−½, n w^−3/2)"
+        ),
+    },
+    "F26": {
+        r"\mathrm{score} = \frac{\log p(y)}{\left( (5 + |y|) / 6 \right)^\alpha}": (
+            "log p(y) / ((5 + |y|)/6)^α"
+        ),
+    },
+}

@@ -1,0 +1,341 @@
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numpylm.attention_lm import AttentionLM, AttentionLMConfig
+from numpylm.config import InputError
+from numpylm.corpora import CorpusConfig
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.ops import IGNORE
+from numpylm.parallel import ALONE, Shares, Team, Workers, ring_all_reduce_seconds
+from numpylm.runs import Run, TrainConfig
+from numpylm.train import seconds_needed, train, train_step
+
+ROUNDING = 1e-13  # relative, float64: sums of a few hundred numbers in another order
+SINGLE = 1e-5  # relative, float32, after some steps
+HANG = 120  # seconds after which a process that should have ended is said to hang
+
+B, T, V = 5, 4, 7
+
+
+def gpt(dropout=0.0):
+    config = GPTConfig(V, T, layers=2, heads=2, width=6, dropout=dropout, init_std=0.5)
+    return GPT(config, np.random.default_rng(0), np.float64)
+
+
+def section_4(context):
+    config = AttentionLMConfig(V, T, width=6, context=context, init_std=1.0)
+    return AttentionLM(config, np.random.default_rng(0), np.float64)
+
+
+def batch():
+    rng = np.random.default_rng(1)
+    return rng.integers(V, size=(B, T)), rng.integers(V, size=(B, T))
+
+
+def gradient(learner, x, y, rng=None):
+    loss, cache = learner.loss(x, y, rng)
+    return loss, learner.loss_backward(cache).flat
+
+
+def relative(a, b):
+    return np.abs(a - b).max() / np.abs(b).max()
+
+
+# --- threads ---
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, B, B + 3])
+@pytest.mark.parametrize("model", [gpt(), section_4("all"), section_4("last")])
+def test_the_gradient_of_shares_is_the_gradient_of_the_batch(model, workers):
+    loss, flat = gradient(model, *batch())
+    shared_loss, shared = gradient(Workers(model, workers), *batch())
+    assert abs(shared_loss - loss) < ROUNDING * loss
+    assert relative(shared, flat) < ROUNDING
+
+
+@pytest.mark.parametrize("workers", [2, 3, B])
+def test_a_share_weighs_as_much_as_it_has_targets_that_count(workers):
+    x, y = batch()
+    y[0, 1:] = y[1] = y[3, :2] = IGNORE  # with B workers, one has nothing to predict
+    loss, flat = gradient(gpt(), x, y)
+    shared_loss, shared = gradient(Workers(gpt(), workers), x, y)
+    assert abs(shared_loss - loss) < ROUNDING * loss
+    assert relative(shared, flat) < ROUNDING
+
+
+def test_a_batch_with_nothing_to_predict_is_an_error_for_workers_too():
+    x, y = batch()
+    with pytest.raises(InputError, match="every target is ignored"):
+        Workers(gpt(), 2).loss(x, np.full_like(y, IGNORE))
+
+
+def test_the_shares_are_computed_at_once_by_threads(monkeypatch):
+    together = threading.Barrier(2)  # none of the two can pass alone
+    model, loss = gpt(), GPT.loss
+
+    def meet(*args):
+        together.wait(HANG)
+        return loss(model, *args)
+
+    monkeypatch.setattr(model, "loss", meet)
+    _, cache = Workers(model, 2).loss(*batch())
+    assert isinstance(cache, Shares) and sum(cache.weights) == pytest.approx(1)
+
+
+def test_a_number_of_workers_gives_the_same_bytes_each_time():
+    x, y = batch()
+    flats = [gradient(Workers(gpt(0.3), 3), x, y, np.random.default_rng(7))[1] for _ in range(3)]
+    assert flats[0].tobytes() == flats[1].tobytes() == flats[2].tobytes()
+
+
+def test_every_share_drops_numbers_of_its_own_and_the_order_of_the_data_stays():
+    rng, x = np.random.default_rng(7), np.zeros((4, T), int)
+    before = rng.bit_generator.state
+    _, cache = Workers(gpt(0.3), 2).loss(x, x, rng)
+    first, second = (forward.dropout for forward, _ in cache.caches)
+    assert first.shape == second.shape and not np.array_equal(first, second)
+    assert rng.bit_generator.state == before
+    rng.integers(V)  # as the next batch does
+    _, cache = Workers(gpt(0.3), 2).loss(x, x, rng)
+    assert not np.array_equal(cache.caches[0][0].dropout, first)
+
+
+# --- a run ---
+
+
+def start(folder, model=None, **train_config):
+    return Run.start(
+        folder,
+        GPT,
+        GPTConfig(context_length=8, layers=1, heads=2, width=8, **(model or {})),
+        CorpusConfig(corpus="topics", sentences=200, heldout_sentences=20),
+        TrainConfig(**({"steps": 8, "batch_size": 6, "eval_every": 4} | train_config)),
+    )
+
+
+def losses(folder):
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+def test_a_run_with_workers_learns_what_a_run_without_learns(tmp_path):
+    for workers in (1, 3):
+        assert train(start(tmp_path / str(workers), workers=workers), progress=False)
+    assert losses(tmp_path / "3") == pytest.approx(losses(tmp_path / "1"), rel=SINGLE)
+
+
+def test_a_run_with_workers_and_dropout_resumes_to_the_same_bytes(tmp_path):
+    options = {"model": {"dropout": 0.2}, "workers": 2}
+    whole, broken = (start(tmp_path / name, **options) for name in "ab")
+    assert train(whole, progress=False)
+    for _ in range(4):
+        train_step(broken)
+    broken.save()
+    assert train(Run.resume(broken.folder), progress=False)
+    assert broken.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
+
+
+def test_more_workers_than_windows_are_an_error_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="batch_size 6 cannot be shared by 1 processes of 7"):
+        start(tmp_path / "run", workers=7)
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_that_are_not_finite_are_found_in_the_share_that_has_them(tmp_path):
+    run = start(tmp_path, workers=2)
+    run.model.params["block0.feed_forward.w_in"][...] = 1e30  # overflows in both threads, unwarned
+    with pytest.raises(InputError, match="step 1: activation norm"):
+        train(run, progress=False)
+
+
+def test_the_time_a_run_needs_is_told_for_its_workers(tmp_path):
+    assert seconds_needed(start(tmp_path, workers=2)) > 0
+
+
+# --- processes ---
+
+
+def test_alone_is_a_team_of_one_that_leads_and_agrees_with_itself():
+    vector = np.arange(3.0)
+    ALONE.add(vector)
+    assert (ALONE.rank, ALONE.size, ALONE.leads) == (0, 1, True)
+    assert vector.tolist() == [0, 1, 2] and ALONE.any(True) and not ALONE.any(False)
+    ALONE.require_same(gpt().params)
+    with pytest.raises(InputError, match="mine"), ALONE:
+        raise InputError("mine")
+
+
+def test_without_mpi4py_distributed_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(InputError, match="pip install mpi4py mpich"):
+        Team.over_mpi()
+
+
+MPIEXEC = shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
+needs_mpi = pytest.mark.skipif(
+    not MPIEXEC or not importlib.util.find_spec("mpi4py"),
+    reason="needs mpi4py and mpiexec: pip install mpi4py mpich",
+)
+TRAIN = ["-m", "numpylm", "train", "--corpus", "topics", "--sentences", "200", "--batch-size", "6"]
+
+
+def two(*words):
+    """Two processes under mpiexec, each one Python with these words."""
+    command = [MPIEXEC, "-n", "2", sys.executable, *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def end_of(process):
+    """Its exit code and all it said; TimeoutExpired if it hangs."""
+    try:
+        said, _ = process.communicate(timeout=HANG)
+        return process.returncode, said
+    finally:
+        process.kill()
+
+
+def wait_for_steps(folder, process):
+    """Until the run has been saved after some steps."""
+    began, log = time.monotonic(), folder / "log.jsonl"
+    while not (log.exists() and log.read_text(encoding="utf-8")):
+        assert process.poll() is None and time.monotonic() - began < HANG
+        time.sleep(0.05)
+
+
+@needs_mpi
+def test_two_processes_train_the_run_of_two_threads_and_resume_it(tmp_path):
+    from numpylm.__main__ import main
+
+    options = [*TRAIN, "--model", "gpt", "--width", "8", "--dropout", "0.2", "--steps", "4"]
+    code, said = end_of(two(*options, "--distributed", "--out", str(tmp_path / "p")))
+    assert code == 0, said
+    assert said.count("held-out ") and said.count("sample ") == 1  # one process speaks
+    resume = ["-m", "numpylm", "train", "--resume", str(tmp_path / "p"), "--steps", "8"]
+    code, said = end_of(two(*resume, "--distributed"))
+    assert code == 0, said
+
+    threads = [*options[2:], "--workers", "2", "--out", str(tmp_path / "t")]
+    assert main(threads) == 0
+    assert main(["train", "--resume", str(tmp_path / "t"), "--steps", "8"]) == 0
+    logs = [(tmp_path / name / "log.jsonl").read_bytes() for name in "pt"]
+    assert logs[0] == logs[1] and len(logs[0].splitlines()) == 8
+
+
+def run_of_two(folder):
+    """A long run of two processes that has been saved once, and the two processes' numbers."""
+    process = two(
+        "-c",
+        "import os, sys, pathlib; from mpi4py import MPI; from numpylm.__main__ import main\n"
+        f"file = pathlib.Path({str(folder)!r}, str(MPI.COMM_WORLD.rank))\n"
+        "file.write_text(str(os.getpid())); sys.exit(main(sys.argv[1:]))",
+        *TRAIN[2:],
+        *["--steps", "1000000", "--eval-every", "5", "--distributed"],
+        *["--out", str(folder / "run")],
+    )
+    wait_for_steps(folder / "run", process)
+    return process, [int((folder / rank).read_text()) for rank in "01"]
+
+
+@needs_mpi
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_killed_ends_the_other_and_leaves_the_last_checkpoint(tmp_path, rank):
+    process, pids = run_of_two(tmp_path)
+    os.kill(pids[rank], signal.SIGKILL)
+    code, said = end_of(process)
+    assert code != 0, said
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert Run.resume(tmp_path / "run").step % 5 == 0
+
+
+@needs_mpi
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signal_to_one_process_stops_both_after_the_same_step_and_saves_it(tmp_path, rank):
+    process, pids = run_of_two(tmp_path)
+    os.kill(pids[rank], signal.SIGINT)
+    code, said = end_of(process)
+    assert code != 0 and "stopped after step" in said
+    run = Run.resume(tmp_path / "run")
+    assert run.step == len(losses(run.folder))
+
+
+@needs_mpi
+def test_a_signal_to_mpiexec_stops_and_saves_too(tmp_path):
+    process, _ = run_of_two(tmp_path)
+    process.send_signal(signal.SIGINT)
+    code, said = end_of(process)
+    assert code != 0 and "stopped after step" in said
+    run = Run.resume(tmp_path / "run")
+    assert run.step == len(losses(run.folder))
+
+
+@needs_mpi
+def test_a_mistake_in_one_process_ends_both_with_its_message(tmp_path):
+    (tmp_path / "log.jsonl").write_text("{}\n", encoding="utf-8")
+    code, said = end_of(two(*TRAIN, "--distributed", "--out", str(tmp_path)))
+    assert code == 2 and "process 0" in said and "already holds log.jsonl" in said
+
+
+@needs_mpi
+def test_a_save_notices_parameters_that_differ_between_processes(tmp_path):
+    code, said = end_of(
+        two(
+            "-c",
+            "import sys; from pathlib import Path; from numpylm.parallel import Team\n"
+            "from numpylm.runs import RECIPES, Run; from numpylm.attention_lm import AttentionLM\n"
+            "_, model, corpus, train = RECIPES['attention'][:4]\n"
+            "with Team.over_mpi() as team:\n"
+            "    run = Run.start(Path(sys.argv[1]), AttentionLM, model, corpus, train, team=team)\n"
+            "    run.save()\n"
+            "    print('agreed', flush=True)\n"
+            "    run.model.params['E'][1, 2] += team.rank * 1e-6\n"
+            "    run.save()\n",
+            str(tmp_path / "run"),
+        )
+    )
+    assert code != 0 and said.count("agreed") == 2 and "parameters differ" in said
+
+
+@needs_mpi
+def test_the_processes_see_different_windows(tmp_path):
+    code, said = end_of(
+        two(
+            "-c",
+            "import numpy as np, pathlib, sys; from numpylm.parallel import Team, Workers\n"
+            "team, x = Team.over_mpi(), np.arange(5)[:, None]\n"
+            "class Model:\n"
+            "    def loss(self, ids, targets, rng):\n"
+            "        self.saw = ids[:, 0].tolist()\n"
+            "        return np.float64(ids.mean()), (None, (0, 0, 0, ids.size, 0))\n"
+            "model = Model()\n"
+            "mean, _ = Workers(model, team=team).loss(x, x)\n"
+            "pathlib.Path(sys.argv[1], str(team.rank)).write_text(f'{model.saw} {mean}')\n",
+            str(tmp_path),
+        )
+    )
+    assert code == 0, said
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["[0, 1, 2] 2.0", "[3, 4] 2.0"]
+
+
+# --- what it is worth ---
+
+
+def test_a_ring_sends_almost_twice_the_vector_however_many_machines():
+    def seconds(n, latency=0.0):
+        return ring_all_reduce_seconds(n, 6e9, 1e9, latency)
+
+    assert seconds(1) == 0 and seconds(2) == 6 and seconds(3) == 8
+    assert seconds(1000) == pytest.approx(12, rel=2e-3)
+    assert seconds(3, latency=0.5) == 10  # four rounds
