@@ -11,12 +11,24 @@ model         named parameters in one vector; files
 attention_lm  one matrix embeds, attends and predicts
 blocks        what the Transformers share
 gpt           decoder only: the next token
+bert          encoder only: masked tokens       (bert_heads: a class, an answer)
+transformer   encoder and decoder               (translate: greedy and beam search)
 optim         SGD, Adam, clipping, learning rates
 runs, train   batch -> loss -> backward -> step; a folder that keeps it
-metrics       perplexity, accuracy and their kin
+parallel      one gradient from many workers    (allocator: memory that is kept)
+metrics       perplexity, accuracy, F1, BLEU
 generate      from logits to text
+interchange   to and from Hugging Face          (layouts, sentences)
 figures       arrays -> pictures
 __main__      python -m numpylm ...
+
+Who checks the checks: mutants (mistakes, slipped in by mutation), oracles (who sees them: duals and
+formulas, invariants, recurrences), diagnose (which one is yours: probes, answers, describe), and
+contracts (is a model that trains well also honest?).
+
+The course: notation (every formula and letter), cards and exercises and notebooks (what the
+notebooks show and ask), ladder and induction (what each piece is for), tasks and task_* (the four
+tasks), book and book_* (formulas next to the code, in a browser).
 """
 
 from .attention_lm import AttentionLM, AttentionLMConfig

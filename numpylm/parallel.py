@@ -5,7 +5,8 @@ The mean over a batch is the weighted mean over its shares, so the gradient is t
     L = Σ_k (N_k/N) L_k      =>      dL/dθ = Σ_k (N_k/N) dL_k/dθ
 
 with N_k the predictions of share k. A thread and a process are the same worker here: K shares give
-the same run, to rounding, wherever they are computed, and the same numbers each time for one K.
+the same run, to rounding, wherever they are computed, and the same bytes each time for one number
+of threads and processes.
 """
 
 import copy

@@ -15,7 +15,7 @@ from numpylm.bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan, be
 from numpylm.config import InputError
 from numpylm.gradcases import model_cases, order_one
 from numpylm.gradcheck import METHODS, gradient_error
-from numpylm.ops import IGNORE
+from numpylm.ops import IGNORE, cross_entropy_forward
 from numpylm.optim import Adam
 
 PARITY = 1e-10  # what is promised; 1e-14 is seen
@@ -283,6 +283,17 @@ def test_the_encoder_alone_has_no_head_and_the_heads_share_it():
         np.testing.assert_array_equal(headed.encode(IDS, **GIVEN)[0], h)
 
 
+@every_kind
+def test_logits_and_loss_are_those_of_the_head_on_what_the_encoder_makes(kind):
+    bert, rng = a_bert(kind, dropout=0.5), np.random.default_rng(0)
+    h, _ = bert.encode(IDS, rng, **GIVEN)
+    logits, _ = bert.head_forward(h, ATTEND, rng)
+    again, _ = bert.forward(IDS, np.random.default_rng(0), **GIVEN)
+    np.testing.assert_array_equal(again, logits)
+    loss, _ = bert.loss(IDS, TARGETS[kind], np.random.default_rng(0), **GIVEN)
+    assert loss == cross_entropy_forward(logits, TARGETS[kind])[0]
+
+
 def test_the_class_is_read_from_the_first_token_alone():
     bert = a_bert(BERTForClass, np.float32)
     h, _ = bert.encode(IDS, **GIVEN)
@@ -395,6 +406,7 @@ def test_the_start_is_normal_with_gains_1_and_biases_0():
         else:
             spread = 0.3 / (2 * x.size) ** 0.5  # the standard deviation of a standard deviation
             assert abs(x.std() - 0.3) < SIGMAS * spread, name
+            assert abs(x.mean()) < SIGMAS * 0.3 / x.size**0.5, name
 
 
 def test_hidden_0_is_four_times_the_width():

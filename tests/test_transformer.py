@@ -304,6 +304,12 @@ def test_a_cache_serves_twice_and_the_model_is_left_alone():
     np.testing.assert_array_equal(model.params.flat, before)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_f19_the_positions_are_as_exact_as_the_parameters(dtype):
+    model = a_model(dtype)
+    assert model.positions.dtype == model.params.flat.dtype == dtype
+
+
 def test_float32_stays_float32_in_results_caches_and_gradients():
     model = a_model(np.float32, dropout=0.3, smoothing=0.1)
     loss, cache = model.loss(SOURCE, TARGET, np.random.default_rng(0))
@@ -350,6 +356,7 @@ LONG = np.full((B, 9), 5)
         (SOURCE[:2], TARGET_IN, r"source \(2, 5\) and target \(3, 4\).*one target for each"),
         (SOURCE, TARGET_IN[0], r"source \(3, 5\) and target \(4,\)"),
         (np.array(3), np.array(1), r"source \(\) and target \(\)"),
+        (np.array(3), TARGET_IN[0], r"source \(\) and target \(4,\)"),
         (SOURCE[:, :0], TARGET_IN, "^source .*empty"),
         (SOURCE, TARGET_IN[:, :0], "^target .*empty"),
         (LONG, TARGET_IN, r"source \(3, 9\) must have 1 to 8 tokens"),
