@@ -184,6 +184,8 @@ def main() -> None:
     parser.add_argument("--cpu-time", action="store_true", help="processor time, one thread")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
     options = parser.parse_args()
+    if options.out.is_dir():
+        parser.error(f"--out {options.out} is a folder: name the file to write, such as RESULTS.md")
     options.clock = "process_time" if options.cpu_time else "perf_counter"
     lines = [
         "# How fast numpylm is\n",
