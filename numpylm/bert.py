@@ -18,6 +18,7 @@ from .blocks import (
     FeedForwardCache,
     SelfAttentionCache,
     Shapes,
+    check_heads,
     feed_forward_backward,
     feed_forward_forward,
     feed_forward_shapes,
@@ -71,11 +72,7 @@ class BERTConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width % self.heads:
-            raise InputError(
-                f"width {self.width} cannot be shared by {self.heads} heads: choose a width that "
-                "is a multiple of heads"
-            )
+        check_heads(self.width, self.heads)
 
     @property
     def hidden_width(self) -> int:

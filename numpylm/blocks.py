@@ -311,6 +311,15 @@ CROSS_ATTENTION = ("w_q", "b_q", "w_kv", "b_kv", "w_out", "b_out")
 FEED_FORWARD = ("w_in", "b_in", "w_out", "b_out")
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Raise InputError where `heads` cannot share `width` numbers equally."""
+    if width % heads:
+        raise InputError(
+            f"width {width} cannot be shared by {heads} heads: choose a width that is a multiple "
+            "of heads"
+        )
+
+
 def norm_shapes(part: str, C: int) -> Shapes:
     return _named(part, NORM, (C,), (C,))
 

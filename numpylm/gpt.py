@@ -17,6 +17,7 @@ from .blocks import (
     KeyValueCache,
     SelfAttentionCache,
     Shapes,
+    check_heads,
     feed_forward_backward,
     feed_forward_forward,
     feed_forward_shapes,
@@ -29,7 +30,7 @@ from .blocks import (
     self_attention_shapes,
     weights,
 )
-from .config import InputError, option
+from .config import option
 from .model import Model, ModelConfig, Parameters
 from .ops import (
     Array,
@@ -61,11 +62,7 @@ class GPTConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width % self.heads:
-            raise InputError(
-                f"width {self.width} cannot be shared by {self.heads} heads: choose a width that "
-                "is a multiple of heads"
-            )
+        check_heads(self.width, self.heads)
 
 
 class BlockCache(NamedTuple):

@@ -20,6 +20,7 @@ from .blocks import (
     FeedForwardCache,
     SelfAttentionCache,
     Shapes,
+    check_heads,
     cross_attention_backward,
     cross_attention_forward,
     cross_attention_shapes,
@@ -72,11 +73,7 @@ class TransformerConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width % self.heads:
-            raise InputError(
-                f"width {self.width} cannot be shared by {self.heads} heads: choose a width that "
-                "is a multiple of heads"
-            )
+        check_heads(self.width, self.heads)
         special = self.padding_id, self.begin_id, self.end_id
         if len(set(special)) < 3 or max(special) >= self.vocab_size:
             raise InputError(
