@@ -48,7 +48,7 @@ STEPS = (
         "Each word of the text fetches its row of E. A word that occurs twice fetches it twice.",
         (("F1", "latex", 0),),
         "ops.embedding_forward",
-        ("return table[ids]",),
+        ("return table.take(ids",),
         ("e",),
     ),
     Step(
@@ -57,7 +57,7 @@ STEPS = (
         "of e. Query, key and value are all e here, and scale is 1.",
         (("F3", "latex", 0),),
         "ops.attention_forward",
-        ("s = q @ k",),
+        ("* q) @ k",),
         ("s",),
     ),
     Step(

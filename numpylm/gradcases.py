@@ -214,8 +214,9 @@ class _SpanLogits(BERTForSpan):
         logits, cache = self.forward(ids, *given)
         return np.sum(targets * logits), (targets, cache)
 
-    def loss_backward(self, cache: Any) -> Any:
-        return self.backward(*cache)
+    def loss_backward(self, cache: Any, dL: float = 1.0) -> Any:
+        targets, forward_cache = cache
+        return self.backward(dL * targets, forward_cache)
 
 
 def _transformer_cases() -> Iterator[ModelCase]:

@@ -123,10 +123,10 @@ class Model:
         loss, loss_cache = cross_entropy_forward(logits, targets)
         return loss, (cache, loss_cache)
 
-    def loss_backward(self, cache: Any) -> Parameters:
-        """dL/dparams of `loss`."""
+    def loss_backward(self, cache: Any, dL: float = 1.0) -> Parameters:
+        """dL/dparams of `loss`, times dL: how much this loss weighs in a sum of several."""
         forward_cache, loss_cache = cache
-        return self.backward(cross_entropy_backward(1.0, loss_cache), forward_cache)
+        return self.backward(cross_entropy_backward(dL, loss_cache), forward_cache)
 
     def next_logits(self, ids: Any) -> Array:
         """Logits (..., V) of the token that follows ids (..., T)."""

@@ -10,21 +10,24 @@ EMBEDDING = mistakes(
         "a word that occurs twice gets only its last gradient, as `dtable[ids] += de` does: "
         "every occurrence must add",
         edit(
-            "np.add.reduceat(_rows(de)[order], starts, axis=0)",
-            "_rows(de)[order][np.append(starts[1:], len(order)) - 1]",
+            "np.add.reduceat(_rows(de).take(order, axis=0), starts, axis=0)",
+            "_rows(de)[order][starts + occurrences[words] - 1]",
         ),
     ),
     (
         "a repeated word keeps its first row",
         "a word that occurs twice gets only its first gradient: every occurrence must add",
-        edit("np.add.reduceat(_rows(de)[order], starts, axis=0)", "_rows(de)[order][starts]"),
+        edit(
+            "np.add.reduceat(_rows(de).take(order, axis=0), starts, axis=0)",
+            "_rows(de)[order][starts]",
+        ),
     ),
     (
         "a repeated word gets the mean",
         "the gradients of a word that occurs twice are averaged: they must be added",
         edit(
             "starts, axis=0)",
-            "starts, axis=0) / np.diff(np.append(starts, len(order)))[:, None]",
+            "starts, axis=0) / occurrences[words][:, None]",
         ),
     ),
     (
@@ -162,15 +165,12 @@ SOFTMAX = [
         (
             "shifted by the maximum of all rows",
             "a row far below the others runs under: every row is shifted by its own maximum",
-            edit("s.real.max(axis=-1, keepdims=True)", "s.real.max(keepdims=True)"),
+            edit("_max(s)", "s.real.max(keepdims=True)"),
         ),
         (
             "the mask adds -10000",
-            "the mask adds a large finite number, which a larger score overrules: set −∞ by where",
-            edit(
-                "s = np.where(mask, s, s.dtype.type(-np.inf))",
-                "s = s + np.where(mask, 0, -1e4).astype(s.real.dtype)",
-            ),
+            "the mask adds a large finite number, which a larger score overrules: add −∞",
+            edit("real(-np.inf)", "real(-1e4)"),
         ),
         (
             "weights in float64",
@@ -393,9 +393,7 @@ CROSS_ENTROPY = [
         (
             "not shifted by the maximum",
             "exp runs over for large logits: subtract the maximum of the row first",
-            edit(
-                "_rows(logits) - _rows(logits).real.max(axis=-1, keepdims=True)", "+_rows(logits)"
-            ),
+            edit("_rows(logits) - _max(_rows(logits))", "+_rows(logits)"),
         ),
         (
             "logarithm of the probability",
@@ -409,7 +407,7 @@ CROSS_ENTROPY = [
         (
             "ignored targets in N, both ways",
             "the loss is a mean over all targets, also the ignored ones",
-            edit("int(counted.sum())", "counted.size"),
+            edit("int(np.count_nonzero(counted))", "counted.size"),
         ),
     ),
     *mistakes(
@@ -538,12 +536,12 @@ LAYER_NORM = [
         (
             "dgain without x̂",
             "dgain is the sum of dy: Σ dy x̂ is due",
-            edit("dy * x_hat).sum", "dy).sum"),
+            edit("_rows(x_hat))", "np.ones_like(_rows(dy)))"),
         ),
         (
             "dgain over one axis only",
             "dgain is summed over one axis only: it must be summed over every axis but the last",
-            edit("_rows(dy * x_hat).sum(axis=0)", "(dy * x_hat).sum(axis=0)"),
+            edit('np.einsum("nr,nr->r", _rows(dy), _rows(x_hat))', "(dy * x_hat).sum(axis=0)"),
         ),
         (
             "dbias averaged",
@@ -596,22 +594,25 @@ ACTIVATIONS = [
         (
             "the cubic is constant",
             "the inner derivative of the cubic is missing: u' = √(2/π) (1 + 3·0.044715 x²)",
-            edit("slope *= 3 * TANH_CUBIC", "slope *= 0"),
+            edit("slope *= 2 * TANH_SCALE * 3 * TANH_CUBIC", "slope *= 0"),
         ),
         (
-            "1 − t for 1 − t²",
-            "the slope of tanh is 1 − t², not 1 − t",
-            edit("1.0 - t * t", "1.0 - t"),
+            "h for h (1 − h)",
+            "the slope of the logistic function h is h (1 − h), not h",
+            edit("    slope *= 1.0 - h\n", ""),
         ),
         (
             "half of the product rule",
-            "the term x (1 − t²) u'/2 of the product rule is missing",
-            edit("slope *= 1.0 - t * t", "slope *= 0"),
+            "the term x h' of the product rule is missing",
+            edit("slope *= 1.0 - h", "slope *= 0"),
         ),
         (
             "u' for u",
             "the factor √(2/π) of u' is missing",
-            edit("    slope *= TANH_SCALE\n", ""),
+            edit(
+                "slope *= 2 * TANH_SCALE * 3 * TANH_CUBIC\n    slope += 2 * TANH_SCALE\n",
+                "slope *= 2 * 3 * TANH_CUBIC\n    slope += 2.0\n",
+            ),
         ),
     ),
     *mistakes(
@@ -620,7 +621,7 @@ ACTIVATIONS = [
         (
             "the cubic added, not multiplied",
             "the forward computes √(2/π) (x + 0.044715 x²): the cubic lacks an x",
-            edit("t = x * x  #", "t = x + 0  #"),
+            edit("h = x * x  #", "h = x + 0  #"),
         ),
     ),
     *mistakes(
@@ -631,7 +632,7 @@ ACTIVATIONS = [
             "this is the slope of F14, the tanh form: F15, x Φ(x), has its own",
             edit(
                 "return slope",
-                "return gelu_backward(dy, (x, np.tanh(TANH_SCALE * (x + TANH_CUBIC * x * x * x))))",
+                "return gelu_backward(dy, gelu_forward(x)[1])",
             ),
         ),
         (

@@ -4,7 +4,7 @@ from .mutation import edit, mistakes
 
 OPTIM = [
     *mistakes(
-        "Adam.step",
+        "Adam.update",
         "F8",
         (
             "no bias correction",
@@ -28,21 +28,24 @@ OPTIM = [
             "eps inside the root",
             "ε stands inside the root: √v̂ + ε is due",
             edit(
-                "np.sqrt(change, out=change)\n            change += self.eps",
-                "change += self.eps\n            np.sqrt(change, out=change)",
+                "np.sqrt(v, out=change)\n        change += self.eps * math.sqrt(v_part)",
+                "np.sqrt(v + self.eps * v_part, out=change)",
             ),
         ),
         (
             "no root",
             "m̂ is divided by v̂: its root is due",
-            edit("            np.sqrt(change, out=change)\n", ""),
+            edit(
+                "np.sqrt(v, out=change)\n        change += self.eps * math.sqrt(v_part)",
+                "change = v / math.sqrt(v_part) + self.eps * math.sqrt(v_part)",
+            ),
         ),
         (
             "moments shared between tensors",
             "all tensors write into the same moments: each entry has its own",
             edit(
                 'self._moments["m"][block], self._moments["v"][block]',
-                'self._moments["m"][: p.size], self._moments["v"][: p.size]',
+                'self._moments["m"][: g.size], self._moments["v"][: g.size]',
             ),
         ),
         (
@@ -58,7 +61,7 @@ OPTIM = [
         ("uphill", "the step goes uphill: p ← p − η …", edit("p -= change", "p += change")),
     ),
     *mistakes(
-        "SGD.step",
+        "SGD.update",
         "F7",
         (
             "velocity averaged",
@@ -74,9 +77,8 @@ OPTIM = [
             "learning rate inside the velocity",
             "η multiplies g before it enters the velocity: it multiplies the whole velocity",
             edit(
-                "u += g\n"
-                "            change = np.multiply(u, learning_rate, out=temporary[: p.size])",
-                "u += learning_rate * g\n            change = u",
+                "u += g\n        p -= learning_rate * u",
+                "u += learning_rate * g\n            g = u\n        p -= u",
             ),
         ),
     ),

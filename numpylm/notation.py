@@ -64,7 +64,7 @@ def backward_name(name: str) -> str:
 
 
 def resolve(name: str) -> Any:
-    """ "ops.attention_forward" -> the function; "optim.Adam.step" -> the method."""
+    """ "ops.attention_forward" -> the function; "optim.Adam.update" -> the method."""
     module, *path = name.split(".")
     found: Any = import_module(f".{module}", __package__)
     for part in path:
@@ -160,7 +160,7 @@ _TABLE = (
         "gradient descent with momentum",
         (r"u \leftarrow \mu u + g", r"p \leftarrow p - \eta u"),
         (),
-        ("optim.SGD.step",),
+        ("optim.SGD.update",),
         "Polyak 1964, Some methods of speeding up the convergence of iteration methods",
     ),
     Formula(
@@ -173,7 +173,7 @@ _TABLE = (
             r"p \leftarrow p - \eta \frac{\hat{m}}{\sqrt{\hat{v}} + \epsilon}",
         ),
         (),
-        ("optim.Adam.step",),
+        ("optim.Adam.update",),
         "Kingma and Ba 2015, Adam, Algorithm 1",
     ),
     Formula(
@@ -235,11 +235,11 @@ _TABLE = (
         "F14",
         "GELU, tanh form",
         (
-            r"y = \frac{x}{2} \left( 1 + \tanh u \right)",
+            r"y = x \cdot h \quad h = \frac{1}{2} \left( 1 + \tanh u \right)",
             r"u = \sqrt{\frac{2}{\pi}} \left( x + 0.044715 \cdot x^3 \right)",
         ),
         (
-            r"dx = \frac{dy}{2} \left( 1 + \tanh u + x (1 - \tanh^2 u) \cdot u' \right)",
+            r"dx = dy \left( h + x \cdot h' \right) \quad h' = 2 u' \cdot h (1 - h)",
             r"u' = \sqrt{\frac{2}{\pi}} \left( 1 + 3 \cdot 0.044715 \cdot x^2 \right)",
         ),
         ("ops.gelu_forward",),

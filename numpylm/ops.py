@@ -60,6 +60,12 @@ def _sum(x: Array) -> Array:
     return np.einsum("...i->...", x)[..., None]
 
 
+def _max(x: Array) -> Array:
+    """max_i x_i of the real parts.   (..., I) -> (..., 1)   Short rows: twice as fast as x.max."""
+    starts = np.arange(0, x.size, x.shape[-1])
+    return np.maximum.reduceat(x.real.ravel(), starts).reshape(*x.shape[:-1], 1)
+
+
 def _dot(x: Array, y: Array) -> Array:
     """Σ_i x_i y_i over the last axis.   (..., I), (..., I) -> (..., 1)   Makes no array of x y."""
     return np.einsum("...i,...i->...", x, y)[..., None]
@@ -76,7 +82,7 @@ def embedding_forward(table: Array, ids: Array) -> tuple[Array, tuple]:
     Raises InputError for ids that are not integers or lie outside the table.
     """
     ids = check_ids("ids", ids, len(table))
-    return table[ids], (table.shape, ids)
+    return table.take(ids, axis=0), (table.shape, ids)
 
 
 def embedding_backward(de: Array, cache: tuple) -> Array:
@@ -89,10 +95,12 @@ def embedding_backward(de: Array, cache: tuple) -> Array:
     """
     shape, ids = cache
     dtable = np.zeros(shape, de.dtype)
-    order = np.argsort(ids, axis=None, kind="stable")
-    words = ids.ravel()[order]
-    starts = np.flatnonzero(np.diff(words, prepend=-1))
-    dtable[words[starts]] = np.add.reduceat(_rows(de)[order], starts, axis=0)
+    small = ids.astype(np.min_scalar_type(len(dtable)))  # up to 16 bits NumPy sorts by digits
+    order = np.argsort(small, axis=None, kind="stable")
+    occurrences = np.bincount(ids.ravel(), minlength=len(dtable))
+    words = np.flatnonzero(occurrences)
+    starts = np.cumsum(occurrences)[words] - occurrences[words]
+    dtable[words] = np.add.reduceat(_rows(de).take(order, axis=0), starts, axis=0)
     return dtable
 
 
@@ -139,8 +147,9 @@ def softmax_forward(s: Array, mask: Array | None = None) -> tuple[Array, Array]:
     if mask is not None:
         if mask.dtype != bool:
             raise InputError(f"mask must be boolean, True = may look; it is {mask.dtype}")
-        s = np.where(mask, s, s.dtype.type(-np.inf))
-    top = s.real.max(axis=-1, keepdims=True)
+        real = s.real.dtype.type
+        s = s + np.where(mask, real(0), real(-np.inf))
+    top = _max(s)
     a = s - np.where(top == -np.inf, s.real.dtype.type(0), top)
     np.exp(a, out=a)
     total = _sum(a)
@@ -200,8 +209,7 @@ def attention_forward(
             f"attention: q {q.shape}, k {k.shape}, v {v.shape} must be (..., T, D), (..., S, D), "
             "(..., S, O) with the same leading axes"
         )
-    s = q @ k.swapaxes(-1, -2)
-    s *= scale
+    s = (float(scale) * q) @ k.swapaxes(-1, -2)
     if mask is not None and not _fits(mask.shape, s.shape):
         raise InputError(
             f"attention: mask {mask.shape} must broadcast to the scores {s.shape}; for a batch of "
@@ -265,9 +273,10 @@ def _counted(scores: Array, targets: Any) -> tuple[Array, Array, int]:
         )
     targets = check_ids("targets", targets, scores.shape[-1], IGNORE).ravel()
     counted = targets != IGNORE
-    if not counted.any():
+    N = int(np.count_nonzero(counted))
+    if not N:
         raise InputError("every target is ignored: there is nothing to average the loss over")
-    return np.where(counted, targets, 0), counted, int(counted.sum())
+    return np.where(counted, targets, 0), counted, N
 
 
 def cross_entropy_forward(logits: Array, targets: Array) -> tuple[Any, tuple]:
@@ -280,7 +289,7 @@ def cross_entropy_forward(logits: Array, targets: Array) -> tuple[Any, tuple]:
     Raises InputError where shapes disagree, a target is out of range, or all are ignored.
     """
     y, counted, N = _counted(logits, targets)
-    p = _rows(logits) - _rows(logits).real.max(axis=-1, keepdims=True)
+    p = _rows(logits) - _max(_rows(logits))
     n = np.arange(len(y))
     z_target = p[n, y]
     np.exp(p, out=p)
@@ -410,7 +419,7 @@ def layer_norm_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array | 
     """
     x_hat, sigma, gain, has_bias = cache
     C = dy.shape[-1]
-    dgain = _rows(dy * x_hat).sum(axis=0)
+    dgain = np.einsum("nr,nr->r", _rows(dy), _rows(x_hat))
     dx = dy * gain
     along = _dot(dx, x_hat) / C
     dx -= _sum(dx) / C
@@ -428,39 +437,35 @@ TANH_CUBIC = 0.044715
 def gelu_forward(x: Array) -> tuple[Array, tuple]:
     """F14: GELU, tanh form.   x (...)  ->  y (...)
 
-        u = √(2/π) (x + 0.044715 x³)     y = x (1 + tanh u)/2
+        u = √(2/π) (x + 0.044715 x³)     h = (1 + tanh u)/2     y = x h
 
     Differs from F15 by less than 5e-4; it is the form of GPT-2.
     Source: Hendrycks and Gimpel 2016, Gaussian Error Linear Units, section 2.
     """
-    t = x * x  # x³ as a power costs four times as much as these products in place
-    t *= TANH_CUBIC
-    t += 1.0
-    t *= x
-    t *= TANH_SCALE
-    np.tanh(t, out=t)
-    y = t + 1.0
-    y *= x
-    y *= 0.5
-    return y, (x, t)
+    h = x * x  # x³ as a power costs four times as much as these products in place
+    h *= TANH_SCALE * TANH_CUBIC
+    h += TANH_SCALE
+    h *= x
+    np.tanh(h, out=h)
+    h += 1.0
+    h *= 0.5
+    return x * h, (x, h)
 
 
 def gelu_backward(dy: Array, cache: tuple) -> Array:
-    """The product rule, with t = tanh u.
+    """The product rule; h = (1 + tanh u)/2 is the logistic function of 2 u.
 
-    y = x (1 + t)/2,  t' = (1 − t²) u'   =>   dx = dy ((1 + t)/2 + x (1 − t²) u'/2)
+    y = x h,  h' = 2 u' h (1 − h)   =>   dx = dy (h + x h') = dy h (1 + x 2 u' (1 − h))
     u' = √(2/π) (1 + 3·0.044715 x²)
     """
-    x, t = cache
+    x, h = cache
     slope = x * x
-    slope *= 3 * TANH_CUBIC
-    slope += 1.0
-    slope *= TANH_SCALE
+    slope *= 2 * TANH_SCALE * 3 * TANH_CUBIC
+    slope += 2 * TANH_SCALE
     slope *= x
-    slope *= 1.0 - t * t
-    slope += t
+    slope *= 1.0 - h
     slope += 1.0
-    slope *= 0.5
+    slope *= h
     slope *= dy
     return slope
 

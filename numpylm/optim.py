@@ -6,7 +6,8 @@ g its gradient, η the learning rate, t the number of the step, counted from 1.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +18,12 @@ from .ops import Array
 BLOCK = 2**18  # entries worked on at a time: p, g, m, v and one temporary share the cache
 
 
-def _blocks(size: int) -> Iterator[slice]:
-    """Slices of at most BLOCK entries that cover a vector of `size`."""
-    return (slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK))
+def block_by_block(function: Callable[[slice], Any], stop: int, start: int = 0) -> list[Any]:
+    """function(block) for blocks that cover the entries from start to stop of a vector."""
+    return [function(slice(i, min(i + BLOCK, stop))) for i in range(start, stop, BLOCK)]
+
+
+Spread = Callable[[Callable[[slice], Any], int], list[Any]]  # as block_by_block; Workers.spread
 
 
 def _require(holds: bool, name: str, value: float, wanted: str) -> None:
@@ -66,8 +70,20 @@ class Optimizer:
         self.steps = 0
         self._moments = {name: np.zeros_like(params.flat) for name in moments}
 
-    def step(self, grads: Parameters, learning_rate: float) -> None:
-        """Change the parameters in place, once. SGD and Adam say how."""
+    def step(
+        self, grads: Parameters, learning_rate: float, spread: Spread = block_by_block
+    ) -> None:
+        """Change the parameters in place, once.
+
+        No entry looks at another, so the blocks may be spread over threads: the bits are the same.
+        Raises InputError for grads of another layout or a bad learning_rate.
+        """
+        self._begin(grads, learning_rate)
+        flat = grads.flat
+        spread(lambda block: self.update(block, flat[block], learning_rate), flat.size)
+
+    def update(self, block: slice, g: Array, learning_rate: float) -> None:
+        """The formula, on one block of the vector. SGD and Adam say how."""
         raise NotImplementedError
 
     def state(self) -> dict[str, Array]:
@@ -136,19 +152,14 @@ class SGD(Optimizer):
         super().__init__(params, ("velocity",) if momentum else (), weight_decay, decayed)
         self.momentum = momentum
 
-    def step(self, grads: Parameters, learning_rate: float) -> None:
-        """F7, in place. Raises InputError for grads of another layout or a bad learning_rate."""
-        self._begin(grads, learning_rate)
-        size = self.params.flat.size
-        temporary = np.empty(min(BLOCK, size), self.params.flat.dtype)
-        for block in _blocks(size):
-            p, u = self.params.flat[block], grads.flat[block]
-            if self.momentum:
-                g, u = u, self._moments["velocity"][block]
-                u *= self.momentum
-                u += g
-            change = np.multiply(u, learning_rate, out=temporary[: p.size])
-            p -= change
+    def update(self, block: slice, g: Array, learning_rate: float) -> None:
+        """F7, in place."""
+        p, u = self.params.flat[block], g
+        if self.momentum:
+            u = self._moments["velocity"][block]
+            u *= self.momentum
+            u += g
+        p -= learning_rate * u
 
 
 class Adam(Optimizer):
@@ -159,6 +170,9 @@ class Adam(Optimizer):
         m̂ = m / (1 − β1^t)                 both start at 0 and are too small at first,
         v̂ = v / (1 − β2^t)                 by exactly these factors
         p ← p − η m̂ / (√v̂ + ε)
+
+    In code m̂ / (√v̂ + ε) is m / (√v + ε√(1 − β2^t)), times √(1 − β2^t)/(1 − β1^t): numbers that
+    are the same for all entries are worked out once (end of the paper's section 2).
 
     β1 and β2 in [0, 1) and ε > 0, outside the root, have the paper's values, which are PyTorch's.
     With weight_decay (F9) this is AdamW.
@@ -181,39 +195,35 @@ class Adam(Optimizer):
         super().__init__(params, ("m", "v"), weight_decay, decayed)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
 
-    def step(self, grads: Parameters, learning_rate: float) -> None:
-        """F8, in place. Raises InputError for grads of another layout or a bad learning_rate."""
-        self._begin(grads, learning_rate)
+    def update(self, block: slice, g: Array, learning_rate: float) -> None:
+        """F8, in place."""
         m_part, v_part = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
-        size = self.params.flat.size
-        temporary = np.empty(min(BLOCK, size), self.params.flat.dtype)
-        for block in _blocks(size):
-            p, g = self.params.flat[block], grads.flat[block]
-            m, v = self._moments["m"][block], self._moments["v"][block]
-            change = temporary[: p.size]
+        p = self.params.flat[block]
+        m, v = self._moments["m"][block], self._moments["v"][block]
 
-            m *= self.beta1
-            m += np.multiply(g, 1 - self.beta1, out=change)
-            v *= self.beta2
-            np.multiply(g, g, out=change)
-            change *= 1 - self.beta2
-            v += change
+        change = g * (1 - self.beta1)
+        m *= self.beta1
+        m += change
+        np.multiply(g, g, out=change)
+        change *= 1 - self.beta2
+        v *= self.beta2
+        v += change
 
-            np.divide(v, v_part, out=change)
-            np.sqrt(change, out=change)
-            change += self.eps
-            np.divide(m, change, out=change)
-            change *= learning_rate / m_part
-            p -= change
+        np.sqrt(v, out=change)
+        change += self.eps * math.sqrt(v_part)
+        np.divide(m, change, out=change)
+        change *= learning_rate * math.sqrt(v_part) / m_part
+        p -= change
 
 
-def global_norm(grads: Parameters) -> float:
+def global_norm(grads: Parameters, spread: Spread = block_by_block) -> float:
     """|g| = √(Σ g²) over every entry of every gradient, summed in float64."""
-    total = 0.0
-    for block in _blocks(grads.flat.size):
+
+    def squares(block: slice) -> float:
         g = grads.flat[block].astype(np.float64)
-        total += float(g @ g)
-    return math.sqrt(total)
+        return float(g @ g)
+
+    return math.sqrt(sum(spread(squares, grads.flat.size)))
 
 
 def clip_by_global_norm(grads: Parameters, max_norm: float, norm: float | None = None) -> float:

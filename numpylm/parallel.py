@@ -13,8 +13,10 @@ import copy
 import sys
 import traceback
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +24,7 @@ import numpy as np
 from .config import InputError
 from .model import Model, Parameters
 from .ops import IGNORE, Array
+from .optim import block_by_block
 
 # ---- processes -------------------------------------------------------------------------------
 
@@ -136,17 +139,24 @@ class Workers:
         """dL/dparams of `loss`, the same in every process: added in the order of the shares."""
         if not isinstance(cache, Shares):
             return self.model.loss_backward(cache)
-        each = self._at_once(self._weighted_gradient, zip(cache.caches, cache.weights, strict=True))
-        grads = each[0] if each else self.model.params.like()
-        for other in each[1:]:
-            grads.flat += other.flat
+        each = self._at_once(self.model.loss_backward, zip(*cache, strict=True))
+        grads, *others = each or [self.model.params.like()]
+
+        def add(block: slice) -> None:
+            for other in others:
+                grads.flat[block] += other.flat[block]
+
+        self.spread(add, grads.flat.size)
         self.team.add(grads.flat)
         return grads
 
-    def _weighted_gradient(self, cache: Any, weight: float) -> Parameters:
-        grads = self.model.loss_backward(cache)
-        grads.flat *= weight
-        return grads
+    def spread(self, function: Callable[[slice], Any], size: int) -> list[Any]:
+        """block_by_block over a vector of `size`, of which each thread takes a part of its own."""
+        if self.workers == 1:
+            return block_by_block(function, size)
+        cuts = [size * k // self.workers for k in range(self.workers + 1)]
+        parts = [(function, stop, start) for start, stop in pairwise(cuts)]
+        return list(chain(*self._at_once(block_by_block, parts)))
 
     def _at_once(self, function: Any, arguments: Any) -> list[Any]:
         """function(*a) for every a, in threads; each inherits np.errstate, which is a context."""

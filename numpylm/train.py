@@ -32,7 +32,7 @@ def train_step(run: Run) -> dict[str, Any]:
     x, y = sample_batch(run.rng, run.corpus.train, config.batch_size, model.config.context_length)
     loss, cache = run.learner.loss(x, y, run.rng)
     grads = run.learner.loss_backward(cache)
-    norm = global_norm(grads)
+    norm = global_norm(grads, run.learner.spread)
     _require_finite(run, loss, norm, cache, grads)
     if config.clip:
         clip_by_global_norm(grads, config.clip, norm)
@@ -44,7 +44,7 @@ def train_step(run: Run) -> dict[str, Any]:
         floor=config.learning_rate * config.final_rate,
         schedule=config.schedule,
     )
-    run.optimizer.step(grads, learning_rate)
+    run.optimizer.step(grads, learning_rate, run.learner.spread)
     run.step += 1
     return {"step": run.step, "loss": float(loss), "rate": learning_rate, "norm": norm}
 

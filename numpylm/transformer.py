@@ -241,9 +241,9 @@ class Transformer(Model):
         loss, loss_cache = smoothed_cross_entropy_forward(logits, targets, self.config.smoothing)
         return loss, (cache, loss_cache)
 
-    def loss_backward(self, cache: Any) -> Parameters:
+    def loss_backward(self, cache: Any, dL: float = 1.0) -> Parameters:
         forward_cache, loss_cache = cache
-        return self.backward(smoothed_cross_entropy_backward(1.0, loss_cache), forward_cache)
+        return self.backward(smoothed_cross_entropy_backward(dL, loss_cache), forward_cache)
 
     def next_logits(self, source: Any, target_in: Any) -> Array:  # type: ignore[override]
         """Logits (..., V) of the token that follows target_in (..., T)."""

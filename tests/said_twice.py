@@ -93,12 +93,16 @@ SAID = {
         ),
     },
     "F14": {
-        r"y = \frac{x}{2} \left( 1 + \tanh u \right)": "y = x (1 + tanh u)/2",
+        r"y = x \cdot h \quad h = \frac{1}{2} \left( 1 + \tanh u \right)": (
+            "h = (1 + tanh u)/2",
+            "y = x h",
+        ),
         r"u = \sqrt{\frac{2}{\pi}} \left( x + 0.044715 \cdot x^3 \right)": (
             "u = √(2/π) (x + 0.044715 x³)"
         ),
-        r"dx = \frac{dy}{2} \left( 1 + \tanh u + x (1 - \tanh^2 u) \cdot u' \right)": (
-            "dx = dy ((1 + t)/2 + x (1 − t²) u'/2)"
+        r"dx = dy \left( h + x \cdot h' \right) \quad h' = 2 u' \cdot h (1 - h)": (
+            "h' = 2 u' h (1 − h)",
+            "dx = dy (h + x h')",
         ),
         r"u' = \sqrt{\frac{2}{\pi}} \left( 1 + 3 \cdot 0.044715 \cdot x^2 \right)": (
             "u' = √(2/π) (1 + 3·0.044715 x²)"

@@ -31,11 +31,40 @@ def mapped_by_a_large_array():
 print(mapped_by_a_large_array(), numpylm.allocator.keep_freed_memory(), mapped_by_a_large_array())
 """
 
+COUNT_FAULTS = """
+import resource, threading, numpy as np
+from numpylm.allocator import keep_freed_memory
+
+def faults_of_a_thread():
+    def work():
+        for step in range(13):
+            if step == 3:
+                before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+            arrays = [np.ones(2**22) for _ in range(4)]  # 32 MB each
+            del arrays
+        faults.append(resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before)
+
+    faults = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return faults[0]
+
+keep_freed_memory()
+print(faults_of_a_thread())
+"""
+
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33")
 def test_it_keeps_large_arrays_in_the_heap_and_importing_numpylm_does_not():
     done = subprocess.run([sys.executable, "-c", COUNT_MAPPED], capture_output=True, text=True)
     assert done.stdout.split() == ["1", "True", "0"], done.stderr
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33")
+def test_a_thread_too_gets_memory_back_that_it_has_freed():
+    done = subprocess.run([sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True)
+    assert int(done.stdout) < 20, done.stderr  # in 10 steps; thousands with heaps of its own
 
 
 def test_on_other_platforms_and_c_libraries_it_does_nothing(monkeypatch):

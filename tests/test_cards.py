@@ -62,7 +62,7 @@ def test_the_docstring_is_left_out_and_nothing_else():
         line for line in whole.splitlines() if '"""' not in line
     ]
     assert '"""' not in source_of(ops.attention_forward)
-    assert source_of(optim.Adam.step).startswith("def step(self")
+    assert source_of(optim.Adam.update).startswith("def update(self")
 
 
 def test_comments_are_part_of_the_code():

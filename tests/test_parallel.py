@@ -7,16 +7,19 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from numpylm import optim
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.config import InputError
 from numpylm.corpora import CorpusConfig
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.ops import IGNORE
+from numpylm.optim import SGD, Adam, global_norm
 from numpylm.parallel import ALONE, Shares, Team, Workers, ring_all_reduce_seconds
 from numpylm.runs import Run, TrainConfig
 from numpylm.train import seconds_needed, train, train_step
@@ -109,6 +112,42 @@ def test_every_share_drops_numbers_of_its_own_and_the_order_of_the_data_stays():
     rng.integers(V)  # as the next batch does
     _, cache = Workers(gpt(0.3), 2).loss(x, x, rng)
     assert not np.array_equal(cache.caches[0][0].dropout, first)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
+@pytest.mark.parametrize("size", [1, 5, 64, 65])
+def test_threads_share_a_vector_without_gap_or_overlap(monkeypatch, workers, size):
+    monkeypatch.setattr(optim, "BLOCK", 8)
+    seen = np.zeros(size, int)
+
+    def visit(block):
+        seen[block] += 1
+        return block.start
+
+    starts = Workers(gpt(), workers).spread(visit, size)
+    assert (seen == 1).all()
+    assert starts == sorted(starts) and len(starts) >= size / 8
+
+
+def test_the_threads_of_spread_work_at_once():
+    together = threading.Barrier(2)  # none of the two can pass alone
+    Workers(gpt(), 2).spread(lambda block: together.wait(HANG), 10)
+
+
+@pytest.mark.parametrize("kind", [Adam, partial(SGD, momentum=0.9)])
+def test_an_optimizer_on_threads_changes_the_same_bits(monkeypatch, kind):
+    monkeypatch.setattr(optim, "BLOCK", 32)
+    alone, shared = gpt(), gpt()
+    _, cache = alone.loss(*batch())
+    grads, workers = alone.loss_backward(cache), Workers(shared, 3)
+    assert global_norm(grads, workers.spread) == pytest.approx(global_norm(grads), rel=ROUNDING)
+    first, second = kind(alone.params, weight_decay=0.1), kind(shared.params, weight_decay=0.1)
+    for _ in range(3):
+        first.step(grads, 0.1)
+        second.step(grads, 0.1, workers.spread)
+    assert (
+        alone.params.flat.tobytes() == shared.params.flat.tobytes() != gpt().params.flat.tobytes()
+    )
 
 
 # --- a run ---

@@ -304,6 +304,12 @@ def test_a_cache_serves_twice_and_the_model_is_left_alone():
     np.testing.assert_array_equal(model.params.flat, before)
 
 
+def test_a_loss_that_weighs_half_has_half_of_the_gradient():
+    model = a_model()
+    _, cache = model.loss(SOURCE, TARGET)
+    close(model.loss_backward(cache, 0.5).flat, model.loss_backward(cache).flat / 2)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_f19_the_positions_are_as_exact_as_the_parameters(dtype):
     model = a_model(dtype)
