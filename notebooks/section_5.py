@@ -33,7 +33,6 @@ from numpylm.blocks import (
     weights,
 )
 from numpylm.config import InputError, option
-from numpylm.contracts import learner, no_leak
 from numpylm.corpora import CorpusConfig, load_corpus
 from numpylm.generate import GenerateConfig, generate
 from numpylm.gpt import GPT, GPTConfig
@@ -50,6 +49,7 @@ from numpylm.ops import (
     positions_backward,
     positions_forward,
 )
+from numpylm.proofs.contracts import learner, no_leak
 
 V, T, C = 12, 8, 16  # words, tokens of a text, width of a vector
 STEPS = 400

@@ -6,7 +6,7 @@ languages     toy languages that are generated, with their entropy
 corpora       where text comes from
 batches       ids -> (ids, targets)
 ops           THE MATHEMATICS: every forward with its backward directly below it
-gradcheck     is dL/dx what the code says?      (gradcases: the list of what is checked)
+gradcheck     is dL/dx what the code says?
 model         named parameters in one vector; files
 attention_lm  one matrix embeds, attends and predicts
 blocks        what the Transformers share
@@ -22,13 +22,12 @@ interchange   to and from Hugging Face          (layouts, sentences)
 figures       arrays -> pictures
 __main__      python -m numpylm ...
 
-Who checks the checks: mutants (mistakes, slipped in by mutation), oracles (who sees them: duals and
-formulas, invariants, recurrences), diagnose (which one is yours: probes, answers, describe), and
-contracts (is a model that trains well also honest?).
+Beside it, a folder each:
 
-The course: notation (every formula and letter), cards and exercises and notebooks (what the
-notebooks show and ask), ladder and induction (what each piece is for), tasks and task_* (the four
-tasks), book and book_* (formulas next to the code, in a browser).
+proofs        who checks the checks: mistakes on purpose, who sees them, which one is yours
+course        what the notebooks show and ask; what each piece of a GPT is for
+tasks         generation, translation, sentiment, question answering
+book          formulas next to the code, in a browser
 """
 
 from .attention_lm import AttentionLM, AttentionLMConfig

@@ -12,23 +12,23 @@ from typing import Any
 import numpy as np
 
 from .batches import sweep
-from .book import write_book
+from .book.write import write_book
 from .config import Config, InputError, add_flags, from_flags
 from .corpora import CorpusConfig, load_corpus
+from .course.induction import InductionConfig, draw_induction, induction_text, train_layers
+from .course.ladder import LadderConfig, climb, draw_ladder, ladder_text
+from .course.notebooks import notebooks_in, refresh
 from .figures import draw_course, draw_run, draw_task, save_figures
 from .figures import kill_matrix as draw_kill_matrix
 from .generate import GenerateConfig, generate, next_probabilities
-from .gradcases import check_everything
 from .gradcheck import Report
-from .induction import InductionConfig, draw_induction, induction_text, train_layers
-from .ladder import LadderConfig, climb, draw_ladder, ladder_text
 from .metrics import evaluate
-from .notebooks import notebooks_in, refresh
-from .oracles import closing, heading, kill_matrix
 from .parallel import ALONE, Team
+from .proofs.gradcases import check_everything
+from .proofs.oracles import closing, heading, kill_matrix
 from .runs import MODELS, RECIPES, Run, load_trained
-from .task_tools import task_text
-from .tasks import TASKS, run_task
+from .tasks.run import TASKS, run_task
+from .tasks.tools import task_text
 from .train import introduction, landmarks, summary, train, verdict
 
 

@@ -74,7 +74,7 @@ class AttentionLM(Model):
     causal: the sums run over j ≤ i.   context="last": only c_n predicts, as the seed writes it.
     Parameters: E (V, C). Source: section 4 of the seed document.
 
-    Each of three options repairs one thing that this cannot do (ladder.py says what):
+    Each of three options repairs one thing that this cannot do (course/ladder.py says what):
     tied=False         F4 predicts with a table U (V, C) of its own
     positions=True     F18 e_i = E[x_i] + P[i], with P (context_length, C). Without, c_i is the same
                        for every order of the tokens before i

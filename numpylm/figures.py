@@ -25,9 +25,9 @@ from .gradcheck import central_difference, complex_step
 from .languages import TOPICS
 from .model import write_whole
 from .ops import Array, attention_forward, causal_mask, cross_entropy_backward
-from .oracles import ORACLES, Row
+from .proofs.oracles import ORACLES, Row
 from .runs import Run, TrainConfig
-from .task_tools import Result, scores_by_seed
+from .tasks.tools import Result, scores_by_seed
 from .train import landmarks, train
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (

@@ -22,7 +22,7 @@ from .model import Model
 from .ops import Array
 
 if TYPE_CHECKING:
-    from .diagnose import Diagnosis
+    from .proofs.diagnose import Diagnosis
 
 Known = dict[tuple[str, str], Array]  # a numerical gradient by array and method
 
@@ -257,11 +257,11 @@ def diagnose(name: str, function: Callable) -> "Diagnosis":
                                                   is written: gradients by name, or E's alone
         diagnose("Adam", my_step)                 my_step(optimizer, grads, learning_rate)
 
-    It names the mistake if the registry (mutants.py) holds it, or two of them together; else it
-    says which array is wrong, where and by how much. A right answer is never accused, however
-    written, and neither is the rounding of float32. Raises InputError for an unknown name.
+    It names the mistake if the registry (proofs/mutants.py) holds it, or two of them together;
+    else it says which array is wrong, where and by how much. A right answer is never accused,
+    however written, and neither is the rounding of float32. Raises InputError for an unknown name.
     """
-    from .diagnose import diagnosis  # it needs the cases, which need this file
+    from .proofs.diagnose import diagnosis  # it needs the cases, which need this file
 
     return diagnosis(name, function)
 

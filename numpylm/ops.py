@@ -10,7 +10,7 @@ value or a conjugate.
 
 Letters: B batch, T queries, S keys, C width, D width of queries and keys, V vocabulary; I and O the
 widths of what goes in and comes out where they need not be the same; `...` stands for any leading
-axes, the same for all arguments. What each letter means: notation.py.
+axes, the same for all arguments. What each letter means: course/notation.py.
 """
 
 import math

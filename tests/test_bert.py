@@ -13,10 +13,10 @@ import pytest
 from numpylm.bert import BERT, BERTConfig, BERTForMaskedLM, mask_tokens
 from numpylm.bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan, best_span
 from numpylm.config import InputError
-from numpylm.gradcases import model_cases, order_one
 from numpylm.gradcheck import METHODS, gradient_error
 from numpylm.ops import IGNORE, cross_entropy_forward
 from numpylm.optim import Adam
+from numpylm.proofs.gradcases import model_cases, order_one
 
 PARITY = 1e-10  # what is promised; 1e-14 is seen
 ROUNDING = 1e-12  # two orders of the same few thousand float64 operations on numbers of order 1

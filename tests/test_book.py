@@ -14,17 +14,20 @@ from urllib.parse import unquote
 
 import pytest
 
-from numpylm import book, book_text, notation, ops
+from numpylm import ops
 from numpylm.__main__ import main
-from numpylm.book_across import mutant_id
-from numpylm.book_index import FIGURES, PARTS, Index, ids_in, ids_of_test, page_of, slug
-from numpylm.book_notebooks import markdown
-from numpylm.book_pages import partner, pieces_of
-from numpylm.book_text import code, linked, prose, shapes, share_glyphs, typeset
-from numpylm.book_walk import LIMIT, STEPS
+from numpylm.book import text as book_text
+from numpylm.book import write as book
+from numpylm.book.across import mutant_id
+from numpylm.book.index import FIGURES, PARTS, Index, ids_in, ids_of_test, page_of, slug
+from numpylm.book.notebooks import markdown
+from numpylm.book.pages import partner, pieces_of
+from numpylm.book.text import code, linked, prose, shapes, share_glyphs, typeset
+from numpylm.book.walk import LIMIT, STEPS
 from numpylm.config import InputError
-from numpylm.mutants import EQUIVALENT, MUTANTS
-from numpylm.notation import FORMULAS, Formula
+from numpylm.course import notation
+from numpylm.course.notation import FORMULAS, Formula
+from numpylm.proofs.mutants import EQUIVALENT, MUTANTS
 
 for package in ("ziamath", "mistune", "pygments"):
     pytest.importorskip(package, reason="the book is an extra: pip install .[book]")
@@ -379,7 +382,7 @@ def test_an_id_leads_to_its_formula_but_not_a_score_of_that_name(index):
     assert index.link("ops", "F1") == "formulas.html#F1"
     assert index.link("metrics", "F1") == ""
     assert index.link("gpt", "attention_forward") == "ops.html#attention_forward"
-    assert index.link("ops", "formulas.py") == "formulas_py.html"
+    assert index.link("ops", "proofs/formulas.py") == "proofs.formulas.html"
     assert index.link("ops", "no_such_name") == ""
 
 

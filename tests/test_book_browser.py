@@ -9,9 +9,9 @@ import shutil
 import numpy as np
 import pytest
 
-from numpylm import book
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
-from numpylm.book_walk import LIMIT, STEPS, examples
+from numpylm.book import write as book
+from numpylm.book.walk import LIMIT, STEPS, examples
 from numpylm.ops import cross_entropy_backward, softmax_forward
 
 for package in ("ziamath", "mistune", "pygments", "selenium"):

@@ -4,11 +4,12 @@ import inspect
 
 import pytest
 
-from numpylm import cards, ops, optim
-from numpylm.cards import card, source_of
+from numpylm import ops, optim
 from numpylm.config import InputError
+from numpylm.course import cards
+from numpylm.course.cards import card, source_of
+from numpylm.course.notation import FORMULAS
 from numpylm.gradcheck import central_difference
-from numpylm.notation import FORMULAS
 
 
 def body_of(function):

@@ -12,7 +12,10 @@ from numpylm import gpt, ops
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.blocks import KeyValueCache
 from numpylm.config import InputError
-from numpylm.contracts import (
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.metrics import token_nats
+from numpylm.ops import cross_entropy_forward
+from numpylm.proofs.contracts import (
     Subject,
     batches_do_not_matter,
     cache_changes_nothing,
@@ -24,9 +27,6 @@ from numpylm.contracts import (
     no_leak,
     order_is_used,
 )
-from numpylm.gpt import GPT, GPTConfig
-from numpylm.metrics import token_nats
-from numpylm.ops import cross_entropy_forward
 
 sys.path.append(str(Path(__file__).parents[1] / "notebooks"))
 from section_5 import EncoderDecoder, EncoderDecoderConfig, over_time, swapped

@@ -11,13 +11,13 @@ import pytest
 from numpylm import ops
 from numpylm.config import InputError
 from numpylm.gpt import GPT
-from numpylm.gradcases import block_cases, model_cases, op_cases
 from numpylm.gradcheck import diagnose
-from numpylm.invariants import subject_of
-from numpylm.mutants import EQUIVALENT, MUTANTS
-from numpylm.mutation import applied, find
 from numpylm.ops import attention_backward, cross_entropy_backward, linear_backward
-from numpylm.probes import OTHERS, subject
+from numpylm.proofs.gradcases import block_cases, model_cases, op_cases
+from numpylm.proofs.invariants import subject_of
+from numpylm.proofs.mutants import EQUIVALENT, MUTANTS
+from numpylm.proofs.mutation import applied, find
+from numpylm.proofs.probes import OTHERS, subject
 
 # What a reader would ask about, where a mistake is in a helper.
 ASKED = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpylm import ops
-from numpylm.exercises import Case, check, check_backward
+from numpylm.course.exercises import Case, check, check_backward
 
 
 def double(x):

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from numpylm import gradcases, ops
+from numpylm import ops
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.config import InputError
-from numpylm.gradcases import block_cases, model_cases, op_cases
 from numpylm.gradcheck import (
     METHODS,
     Check,
@@ -17,6 +16,8 @@ from numpylm.gradcheck import (
     complex_step,
     gradient_error,
 )
+from numpylm.proofs import gradcases
+from numpylm.proofs.gradcases import block_cases, model_cases, op_cases
 
 X = np.random.default_rng(0).normal(size=(3, 4))
 

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from numpylm import induction
 from numpylm.__main__ import main
-from numpylm.induction import (
+from numpylm.course import induction
+from numpylm.course.induction import (
     InductionConfig,
     T,
     after_the_same,

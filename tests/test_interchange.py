@@ -18,10 +18,10 @@ from numpylm.bert_heads import BERTForClass, BERTForSpan
 from numpylm.config import InputError
 from numpylm.corpora import CorpusConfig
 from numpylm.gpt import GPT, GPTConfig
-from numpylm.gradcases import order_one
 from numpylm.interchange import from_pretrained, save_pretrained
 from numpylm.layouts import LAYOUTS, places_of, shapes_of
 from numpylm.ops import IGNORE
+from numpylm.proofs.gradcases import order_one
 from numpylm.runs import Run, TrainConfig, load_trained
 from numpylm.train import train
 

@@ -9,12 +9,11 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from numpylm import ladder
 from numpylm.__main__ import main
 from numpylm.attention_lm import AttentionLM
 from numpylm.config import InputError
-from numpylm.gpt import GPT
-from numpylm.ladder import (
+from numpylm.course import ladder
+from numpylm.course.ladder import (
     RUNGS,
     Job,
     LadderConfig,
@@ -26,6 +25,7 @@ from numpylm.ladder import (
     spread,
     train_rung,
 )
+from numpylm.gpt import GPT
 from numpylm.languages import LANGUAGES
 
 EXACT = 1e-9

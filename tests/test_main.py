@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpylm import gradcases, ops
+from numpylm import ops
 from numpylm.__main__ import main
 from numpylm.corpora import CorpusConfig, corpus_names
 from numpylm.generate import GenerateConfig
-from numpylm.gradcases import model_cases
+from numpylm.proofs import gradcases
+from numpylm.proofs.gradcases import model_cases
 from numpylm.runs import RECIPES, Run, load_trained
 
 TINY = ["--steps", "6", "--eval-every", "3", "--sentences", "30", "--heldout-sentences", "10"]

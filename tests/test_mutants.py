@@ -8,9 +8,9 @@ import pytest
 
 from numpylm import blocks, gpt, ops
 from numpylm.config import InputError
-from numpylm.mutants import EQUIVALENT, MUTANTS
-from numpylm.mutation import Mutant, applied, edit, find, result
-from numpylm.oracles import SUBJECTS, all_subjects, try_mutant
+from numpylm.proofs.mutants import EQUIVALENT, MUTANTS
+from numpylm.proofs.mutation import Mutant, applied, edit, find, result
+from numpylm.proofs.oracles import SUBJECTS, all_subjects, try_mutant
 
 NAMES = {str(mutant) for mutant in MUTANTS}
 

@@ -11,12 +11,12 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
 from said_twice import SAID
 
-from numpylm import blocks, gradcases, notation, ops
-from numpylm.book_index import Index
-from numpylm.book_text import shapes
+from numpylm import blocks, ops
+from numpylm.book.index import Index
+from numpylm.book.text import shapes
 from numpylm.config import InputError
-from numpylm.mutants import MUTANTS
-from numpylm.notation import (
+from numpylm.course import notation
+from numpylm.course.notation import (
     FORMULAS,
     INDICES,
     MODEL,
@@ -26,6 +26,8 @@ from numpylm.notation import (
     formulas_of,
     letters_of,
 )
+from numpylm.proofs import gradcases
+from numpylm.proofs.mutants import MUTANTS
 
 ROOT = Path(__file__).parent.parent
 ALL = list(FORMULAS.values())

@@ -9,7 +9,7 @@ import pytest
 
 from numpylm.__main__ import main
 from numpylm.config import InputError
-from numpylm.notebooks import committed, dumps, execute, notebooks_in, read, refresh, texts
+from numpylm.course.notebooks import committed, dumps, execute, notebooks_in, read, refresh, texts
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 PATHS = notebooks_in(FOLDER)

@@ -12,7 +12,6 @@ import pytest
 
 from numpylm import ops
 from numpylm.config import InputError
-from numpylm.gradcases import op_cases
 from numpylm.ops import (
     IGNORE,
     attention_backward,
@@ -29,6 +28,7 @@ from numpylm.ops import (
     softmax_backward,
     softmax_forward,
 )
+from numpylm.proofs.gradcases import op_cases
 
 # Two ways to sum a few dozen float64 products of numbers near 1; each rounds by about 1e-16.
 ROUNDING = 1e-13

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpylm import __main__, duals, figures, ops
-from numpylm.gradcases import ModelCase, OpCase
-from numpylm.invariants import ALONE, OF_CASES, equal, run
-from numpylm.mutants import MUTANTS
-from numpylm.mutation import Mutant, result
-from numpylm.notation import FORMULAS
-from numpylm.oracles import (
+from numpylm import __main__, figures, ops
+from numpylm.course.notation import FORMULAS
+from numpylm.proofs import duals
+from numpylm.proofs.gradcases import ModelCase, OpCase
+from numpylm.proofs.invariants import ALONE, OF_CASES, equal, run
+from numpylm.proofs.mutants import MUTANTS
+from numpylm.proofs.mutation import Mutant, result
+from numpylm.proofs.oracles import (
     MEMORY,
     ORACLES,
     Row,

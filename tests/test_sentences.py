@@ -15,8 +15,8 @@ import pytest
 from numpylm import sentences
 from numpylm.bert import BERT, BERTConfig
 from numpylm.config import InputError
-from numpylm.gradcases import order_one
 from numpylm.interchange import from_pretrained
+from numpylm.proofs.gradcases import order_one
 from numpylm.sentences import load_wordpiece, sentence_embedding
 
 ROUNDING = 1e-12  # two orders of the same few thousand float64 operations on numbers of order 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from numpylm.config import InputError
-from numpylm.task_baselines import (
+from numpylm.tasks.baselines import (
     NaiveBayes,
     Ngram,
     last_place,
@@ -20,7 +20,7 @@ from numpylm.task_baselines import (
     word_by_word,
     word_pairs,
 )
-from numpylm.task_corpora import (
+from numpylm.tasks.corpora import (
     ACTORS,
     BLAME,
     CONNECTIVES,
@@ -47,7 +47,7 @@ from numpylm.task_corpora import (
     trained,
     until_end,
 )
-from numpylm.task_pairs import (
+from numpylm.tasks.pairs import (
     ADJECTIVES,
     NOUNS,
     Clause,

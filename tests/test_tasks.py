@@ -17,9 +17,9 @@ from numpylm.config import InputError
 from numpylm.figures import draw_task, reading_maps, score_dots
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.ops import IGNORE
-from numpylm.task_corpora import END, agreement, agreement_corpus, reviews_corpus, stories_corpus
-from numpylm.task_pairs import latin_corpus
-from numpylm.task_reading import (
+from numpylm.tasks.corpora import END, agreement, agreement_corpus, reviews_corpus, stories_corpus
+from numpylm.tasks.pairs import latin_corpus
+from numpylm.tasks.reading import (
     answer_questions,
     answer_scores,
     class_scores,
@@ -27,7 +27,8 @@ from numpylm.task_reading import (
     spans,
     story_table,
 )
-from numpylm.task_tools import (
+from numpylm.tasks.run import TASKS, run_once, run_task
+from numpylm.tasks.tools import (
     BEGIN,
     PADDING,
     STOP,
@@ -45,7 +46,7 @@ from numpylm.task_tools import (
     table,
     task_text,
 )
-from numpylm.task_writing import (
+from numpylm.tasks.writing import (
     described,
     model_nats,
     next_words,
@@ -54,7 +55,6 @@ from numpylm.task_writing import (
     write,
     writing_scores,
 )
-from numpylm.tasks import TASKS, run_once, run_task
 from numpylm.transformer import Transformer, TransformerConfig
 
 EXACT = 1e-12

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from numpylm.config import InputError
-from numpylm.gradcases import model_cases, order_one
 from numpylm.ops import IGNORE, cross_entropy_forward
 from numpylm.optim import Adam
+from numpylm.proofs.gradcases import model_cases, order_one
 from numpylm.transformer import Transformer, TransformerConfig
 
 PARITY = 1e-10  # what is promised; 1e-13 is seen

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from numpylm.config import InputError
-from numpylm.gradcases import order_one
 from numpylm.ops import cross_entropy_forward
+from numpylm.proofs.gradcases import order_one
 from numpylm.transformer import Transformer, TransformerConfig
 from numpylm.translate import Translation, beam_search, greedy, target_nats
 

@@ -1,0 +1,317 @@
+"""Who belongs to whom: for each formula its functions, tests, mutants, notebooks and figures.
+
+All of it is read from where it is written: the table of course/notation.py, the names of tests, the
+registry of mutants, the text of notebooks. Only the figures are listed here.
+"""
+
+import ast
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..config import InputError
+from ..proofs.gradcases import OpCase, block_cases, op_cases
+from ..proofs.mutants import MUTANTS
+from ..proofs.mutation import Mutant, find
+from ..course.notation import FORMULAS, Formula
+
+PACKAGE = Path(__file__).parents[1]
+LIBRARY = PACKAGE.name  # numpylm
+
+ACROSS = {  # pages that are no module, and how they are called
+    "index": "Contents",
+    "formulas": "Formulas",
+    "notation": "Notation",
+    "walk": "Walk",
+    "mistakes": "Mistakes",
+    "tests": "Tests",
+    "notebooks": "Notebooks",
+}
+
+PARTS = {  # the reading order
+    "Text": "config tokenizers languages corpora batches",
+    "The mathematics": "ops gradcheck",
+    "The first model": "model attention_lm",
+    "The Transformers": "blocks gpt bert bert_heads transformer",
+    "Training": "optim runs train allocator parallel metrics",
+    "From logits to text": "generate translate sentences",
+    "Files of others": "layouts interchange",
+    "Pictures and the command line": "figures __main__",
+    "Is it right?": "proofs proofs.gradcases proofs.formulas proofs.duals proofs.invariants "
+    "proofs.invariants_models proofs.recurrences proofs.oracles proofs.contracts",
+    "Wrong on purpose": "proofs.mutation proofs.mutants_ops proofs.mutants_models "
+    "proofs.mutants_optim proofs.mutants_numbers proofs.mutants",
+    "What went wrong?": "proofs.probes proofs.answers proofs.describe proofs.diagnose",
+    "The course": "course course.notation course.cards course.exercises course.ladder "
+    "course.induction course.notebooks",
+    "The four tasks": "tasks tasks.run tasks.tools tasks.corpora tasks.pairs tasks.baselines "
+    "tasks.reading tasks.writing",
+    "The book": "book book.write book.text book.index book.pages book.across book.notebooks "
+    "book.walk",
+}
+
+SCORES = ("metrics", "tasks.run", "tasks.reading")  # where F1 is a mean of precision and recall
+
+FIGURES = {  # what is drawn in figures/, and the formulas that it shows
+    "four_paths": ("F1 F2 F3 F4 F5", "The four parts of dE on S1 S2 S3"),
+    "topics_attention": ("F3", "Who reads whom in a sentence of topics"),
+    "topics_embeddings": ("F1", "The embeddings of all words of topics"),
+    "topics_loss": ("F5", "The loss on topics while it is trained"),
+    "three_masks": ("F3 F20", "One function, three masks"),
+    "induction_head": ("F20", "The attention of two layers that repeat a text"),
+    "ladder": ("F5", "What each model can learn of each toy language"),
+}
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test whose name carries the ID of a formula."""
+
+    __test__ = False  # it is none itself
+
+    file: str
+    name: str
+    source: str
+    ids: frozenset[str]
+
+    @property
+    def address(self) -> str:
+        return f"tests.html#{self.name}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of a notebook, and what stands below it."""
+
+    notebook: str  # its file without .ipynb
+    title: str
+    heading: str
+    text: str
+
+    @property
+    def address(self) -> str:
+        return f"notebook_{self.notebook}.html#{slug(self.heading)}"
+
+
+class Index:
+    """Reads the library, and the tests, notebooks and figures in the folder around it.
+
+    Raises InputError where the folder holds none of these: an installed package has only code.
+    """
+
+    def __init__(self, root: Path = PACKAGE.parent):
+        for folder in ("tests", "notebooks", "figures"):
+            if not (root / folder).is_dir():
+                raise InputError(
+                    f"there is no {folder}/ in {root}: the book is made where the whole project is"
+                )
+        self.root = root
+
+    @cached_property
+    def modules(self) -> dict[str, ModuleType]:
+        """All modules of the library by name, in reading order; those of no part come last.
+
+        "ops" is ops.py, "tasks" tasks/__init__.py and "tasks.tools" tasks/tools.py.
+        """
+        ordered = " ".join(PARTS.values()).split()
+        paths = [path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py")]
+        there = sorted(".".join(path.parts).removesuffix(".__init__") for path in paths)
+        there.remove("__init__")
+        names = [n for n in ordered if n in there] + [n for n in there if n not in ordered]
+        return {name: importlib.import_module(f"{LIBRARY}.{name}") for name in names}
+
+    def file(self, module: str) -> str:
+        """Its path from the folder of the library: "proofs/oracles.py"."""
+        return Path(self.modules[module].__file__ or "").relative_to(PACKAGE).as_posix()
+
+    def address(self, thing: Any) -> str:
+        """Where a function, a class or a method of the library stands in the book, or ""."""
+        module = getattr(thing, "__module__", None) or ""
+        name = getattr(thing, "__qualname__", "")
+        if not isinstance(module, str) or not module.startswith(f"{LIBRARY}."):
+            return ""
+        if not name or "<" in name:  # made inside another function
+            return ""
+        return f"{page_of(module.removeprefix(f'{LIBRARY}.'))}#{name}"
+
+    def link(self, module: str, word: str) -> str:
+        """The address of an ID, of a file, or of a name as `module` knows it; "" for any other."""
+        if word in FORMULAS and not (word == "F1" and module in SCORES):
+            return f"formulas.html#{word}"
+        if word.endswith(".py"):
+            return self._page_of_file(module, word)
+        owner = self.modules.get(module)
+        name, *path = word.split(".")
+        thing = vars(owner).get(name) if owner else None
+        if thing is None and owner and "_" in word and not path:
+            thing = vars(owner).get(f"{word}_forward") or self._by_name.get(word)
+        for part in path:
+            thing = getattr(thing, part, None)
+        return self.address(thing) if inspect.isroutine(thing) or inspect.isclass(thing) else ""
+
+    def _page_of_file(self, module: str, file: str) -> str:
+        """"tools.py" is first sought beside `module`; "proofs/oracles.py", from the top, always."""
+        package = self.modules[module].__package__ if module in self.modules else LIBRARY
+        name = file.removesuffix(".py").replace("/", ".")
+        for full in (f"{package}.{name}", f"{LIBRARY}.{name}"):
+            if (found := full.removeprefix(f"{LIBRARY}.")) in self.modules:
+                return page_of(found)
+        return ""
+
+    @cached_property
+    def _by_name(self) -> dict[str, Any]:
+        """Functions and classes whose name is nowhere used twice."""
+        found: dict[str, list[Any]] = {}
+        for name, module in self.modules.items():
+            for word, thing in vars(module).items():
+                if getattr(thing, "__module__", "") == f"{LIBRARY}.{name}":
+                    found.setdefault(word, []).append(thing)
+        return {word: things[0] for word, things in found.items() if len(things) == 1}
+
+    def defined_in(self, module: str) -> list[Any]:
+        """The functions and classes that a module defines, and the methods of the classes."""
+        found: list[Any] = []
+        for thing in vars(self.modules[module]).values():
+            if getattr(thing, "__module__", "") != f"{LIBRARY}.{module}":
+                continue
+            if inspect.isfunction(thing):
+                found.append(thing)
+            elif inspect.isclass(thing):
+                found += [thing, *filter(inspect.isfunction, vars(thing).values())]
+        file = self.modules[module].__file__  # the methods of a dataclass come from elsewhere
+        return [
+            thing
+            for thing in found
+            if inspect.isclass(thing)
+            or (thing.__code__.co_filename == file and thing.__name__ != "<lambda>")
+        ]
+
+    # ---- tests -------------------------------------------------------------------------------
+
+    @cached_property
+    def tests(self) -> list[Test]:
+        return [test for path in sorted((self.root / "tests").glob("test_*.py"))
+                for test in _tests_in(path)]  # fmt: skip
+
+    def tests_of(self, f: Formula) -> list[Test]:
+        return [test for test in self.tests if f.id in test.ids]
+
+    @cached_property
+    def cases(self) -> list[OpCase]:
+        return [*op_cases(), *block_cases()]
+
+    def cases_of(self, f: Formula) -> list[OpCase]:
+        """The inputs on which the gradients of its functions are checked."""
+        return [case for case in self.cases if f.gradient and case.forward in f.code]
+
+    # ---- mutants -----------------------------------------------------------------------------
+
+    def mutants_of(self, f: Formula) -> list[Mutant]:
+        """The mistakes in the code of a formula: those that name it."""
+        return [mutant for mutant in MUTANTS if f.id in ids_in(mutant.formula)]
+
+    def mutants_in(self, function: Any) -> list[Mutant]:
+        name = getattr(function, "__qualname__", "")
+        return [m for m in MUTANTS if m.target == name and find(m.target) == function]
+
+    # ---- notebooks ---------------------------------------------------------------------------
+
+    @cached_property
+    def notebooks(self) -> list[Path]:
+        return sorted((self.root / "notebooks").glob("*.ipynb"))
+
+    @cached_property
+    def solutions(self) -> list[Path]:
+        return sorted((self.root / "notebooks" / "solutions").glob("*.ipynb"))
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        return [section for path in self.notebooks for section in _sections_of(path)]
+
+    def sections_of(self, f: Formula) -> list[Section]:
+        """Where notebooks speak of a formula: its ID, or a card of it or of its functions."""
+        names = "|".join(function.__name__ for function in (*f.code, *f.backwards))
+        pattern = re.compile(rf"\b{f.id}\b|\bcard\((?:\w+\.)*(?:{names})\)")
+        return [section for section in self.sections if pattern.search(section.text)]
+
+    # ---- figures -----------------------------------------------------------------------------
+
+    @cached_property
+    def figures(self) -> list[Path]:
+        return [p for p in sorted((self.root / "figures").glob("*.png")) if p.stem in FIGURES]
+
+    def figures_of(self, f: Formula) -> list[tuple[str, str]]:
+        """Name and words of each."""
+        return [
+            (path.stem, FIGURES[path.stem][1])
+            for path in self.figures
+            if f.id in FIGURES[path.stem][0].split()
+        ]
+
+
+def page_of(module: str) -> str:
+    """ops -> ops.html, proofs.formulas -> proofs.formulas.html; formulas.html is none of these."""
+    return f"{module}.html"
+
+
+def ids_in(text: str) -> set[str]:
+    """F3 and all other IDs of a text, those between two also: F14–F16."""
+    found = set(re.findall(r"\bF\d+\b", text))
+    for first, last in re.findall(r"\bF(\d+)–F?(\d+)\b", text):
+        found |= {f"F{n}" for n in range(int(first), int(last) + 1)}
+    return found
+
+
+def ids_of_test(name: str) -> set[str]:
+    """test_f14_to_f16_and_f22_... -> F14, F15, F16, F22"""
+    return ids_in(re.sub(r"(f\d+)_to_(f\d+)", r"\1–\2", name).replace("_", " ").upper())
+
+
+def slug(words: str) -> str:
+    """Words as the end of an address: "The loss, twice" -> "the-loss-twice"."""
+    return re.sub(r"[^\w]+", "-", words.lower()).strip("-")
+
+
+def _tests_in(path: Path) -> Iterator[Test]:
+    text = path.read_text(encoding="utf-8")
+    known = set(FORMULAS) - ({"F1"} if path.stem.removeprefix("test_") in SCORES else set())
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef) and (ids := ids_of_test(node.name) & known):
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            source = "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+            yield Test(path.stem, node.name, source, frozenset(ids))
+
+
+def plain(heading: str) -> str:
+    """A heading without the marks of Markdown."""
+    return re.sub(r"[`*$]", "", heading)
+
+
+def headings(markdown: str) -> list[tuple[int, str]]:
+    """Level and words of each heading, in order; a comment in a block of code is none."""
+    text = re.sub(r"^```.*?^```", "", markdown, flags=re.DOTALL | re.MULTILINE)
+    return [(len(m[1]), m[2]) for m in re.finditer(r"^(#+) (.*)$", text, re.MULTILINE)]
+
+
+def _sections_of(path: Path) -> Iterator[Section]:
+    """A section for each heading; what stands before the first belongs to the title."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    title, heading, text = path.stem, "", ""
+    for cell in cells:
+        source = "".join(cell["source"])
+        found = headings(source) if cell["cell_type"] == "markdown" else []
+        for line in source.splitlines():
+            if found and line.startswith("#") and line.lstrip("# ") == found[0][1].lstrip("# "):
+                if heading:
+                    yield Section(path.stem, title, heading, text)
+                level, heading = found.pop(0)
+                title, text = heading if level == 1 else title, ""
+            text += f"{line}\n"
+    yield Section(path.stem, title, heading or title, text)

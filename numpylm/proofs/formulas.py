@@ -1,0 +1,298 @@
+"""The formulas once more, in dual numbers: an oracle that shares no line with ops.py.
+
+⟨u, J v⟩ = ⟨Jᵀu, v⟩ for every u and v: what a formula here says of J must agree in one number with
+what a backward says of Jᵀ. What is written here is slow and plain on purpose, and follows the
+papers, not the code: a forward that is wrong in the same way as its backward, so that every
+numerical gradient agrees, is seen by this oracle alone.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..ops import IGNORE, Array
+from .duals import Dual, concatenate, einsum, erf, exp, log, sqrt
+
+
+def embedding(table: Dual, ids: Array) -> Dual:
+    """F1: the row of a word is a product with a vector that is 1 at the word."""
+    return einsum("...w,wc->...c", _is(ids, len(table.value)), table)
+
+
+def _is(ids: Array, size: int) -> Array:
+    return (np.asarray(ids)[..., None] == np.arange(size)) * 1.0
+
+
+def linear(x: Dual, w: Dual, b: Dual | None = None) -> Dual:
+    """F12"""
+    y = einsum("...i,io->...o", x, w)
+    return y if b is None else y + b
+
+
+def softmax(s: Dual, mask: Array | None = None) -> Dual:
+    """F3, without a shift; 0/1 = 0 for a row in which nothing is allowed."""
+    e = exp(s) * (1.0 if mask is None else mask)
+    total = e.sum()
+    return e / (total + (total.value == 0))
+
+
+def attention(q: Dual, k: Dual, v: Dual, mask: Array | None = None, scale: float = 1.0) -> Dual:
+    """F2, F3"""
+    a = softmax(scale * einsum("...td,...sd->...ts", q, k), mask)
+    return einsum("...ts,...se->...te", a, v)
+
+
+def output(c: Dual, table: Dual) -> Dual:
+    """F4, before its softmax"""
+    return einsum("...c,wc->...w", c, table)
+
+
+def cross_entropy(logits: Dual, targets: Array) -> Dual:
+    """F5 after F4"""
+    return nll(softmax(logits), targets)
+
+
+def nll(p: Dual, targets: Array) -> Dual:
+    """F5: the mean of −log p(target) over the targets that count."""
+    counted = np.asarray(targets) != IGNORE
+    truth = (p * _is(targets, p.value.shape[-1])).sum()[..., 0]
+    nats = -1 * log(truth + ~counted)  # log 1 = 0 for those that do not count
+    return nats.each(np.sum) * (1 / counted.sum())
+
+
+def smoothed_cross_entropy(logits: Dual, targets: Array, smoothing: float) -> Dual:
+    """F23: Σ_w q_w (−log p_w), with q the smoothed truth"""
+    counted = np.asarray(targets) != IGNORE
+    V = logits.value.shape[-1]
+    q = (1 - smoothing) * _is(targets, V) + smoothing / V
+    nats = log(softmax(logits)) * (q * counted[..., None])
+    return nats.each(np.sum) * (-1 / counted.sum())
+
+
+def layer_norm(x: Dual, gain: Dual, bias: Dual | None = None, eps: float = 1e-5) -> Dual:
+    """F13"""
+    C = x.value.shape[-1]
+    centred = x - x.sum() * (1 / C)
+    variance = (centred * centred).sum() * (1 / C)
+    y = gain * centred / sqrt(variance + eps)
+    return y if bias is None else y + bias
+
+
+def gelu(x: Dual) -> Dual:
+    """F14"""
+    return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def gelu_exact(x: Dual) -> Dual:
+    """F15"""
+    return x * (0.5 + 0.5 * erf(x * math.sqrt(0.5)))
+
+
+def relu(x: Dual) -> Dual:
+    """F16"""
+    return x * (x.value > 0)
+
+
+def tanh(x: Dual) -> Dual:
+    """F22, with the slope 1/cosh² x"""
+    return Dual(np.tanh(x.value), x.slope / np.cosh(x.value) ** 2)
+
+
+def dropout(x: Dual, rate: float, rng: np.random.Generator | None) -> Dual:
+    """F17: rng draws the same numbers again, in float32."""
+    if rng is None or not rate:
+        return x
+    return x * (rng.random(x.value.shape, np.float32) >= rate) * (1 / (1 - rate))
+
+
+def positions(e: Dual, table: Dual, start: int = 0) -> Dual:
+    """F18"""
+    return e + table[start : start + e.value.shape[-2]]
+
+
+def multi_head(q: Dual, k: Dual, v: Dual, heads: int, mask: Array | None = None) -> Dual:
+    """F20: one head after another"""
+    D = q.value.shape[-1] // heads
+    parts = [slice(h * D, h * D + D) for h in range(heads)]
+    return concatenate(
+        [attention(q[..., h], k[..., h], v[..., h], mask, 1 / math.sqrt(D)) for h in parts]
+    )
+
+
+def self_attention(
+    x: Dual, w: Any, b: Any, w_out: Any, b_out: Any, heads: int, mask: Any = None
+) -> Dual:
+    """F20: w and b hold those of q, k and v side by side."""
+    A = w.value.shape[-1] // 3
+    q, k, v = (linear(x, w, b)[..., i * A : (i + 1) * A] for i in range(3))
+    return linear(multi_head(q, k, v, heads, mask), w_out, b_out)
+
+
+def cross_attention(
+    x: Dual,
+    memory: Dual,
+    w_q: Any,
+    b_q: Any,
+    w_kv: Any,
+    b_kv: Any,
+    w_out: Any,
+    b_out: Any,
+    heads: int,
+    mask: Any = None,
+) -> Dual:
+    """F20: queries of x, keys and values of memory"""
+    A = w_q.value.shape[-1]
+    kv = linear(memory, w_kv, b_kv)
+    c = multi_head(linear(x, w_q, b_q), kv[..., :A], kv[..., A:], heads, mask)
+    return linear(c, w_out, b_out)
+
+
+def feed_forward(x: Dual, w: Any, b: Any, w_out: Any, b_out: Any, activation: str = "gelu") -> Dual:
+    """F21"""
+    return linear(FORMULAS[activation](linear(x, w, b)), w_out, b_out)
+
+
+FORMULAS: dict[str, Callable[..., Dual]] = {
+    f.__name__: f
+    for f in (
+        embedding, linear, softmax, attention, output, cross_entropy, nll, smoothed_cross_entropy,
+        layer_norm, gelu, gelu_exact, relu, tanh, dropout, positions,
+        multi_head, self_attention, cross_attention, feed_forward,
+    )
+}  # fmt: skip
+
+
+# ---- the models: parameters by name -> the loss ----------------------------------------------
+
+Named = Mapping[str, Dual]
+Draws = np.random.Generator | None
+
+
+def _of(p: Named, part: str, *names: str) -> list[Any]:
+    return [p.get(f"{part}.{name}") for name in names]
+
+
+def _norm(p: Named, part: str, x: Dual, eps: float = 1e-5) -> Dual:
+    gain, bias = _of(p, part, "gain", "bias")
+    return layer_norm(x, gain, bias, eps)
+
+
+def _attend(p: Named, part: str, x: Dual, heads: int, mask: Any) -> Dual:
+    w, b, w_out, b_out = _of(p, part, "w_qkv", "b_qkv", "w_out", "b_out")
+    return self_attention(x, w, b, w_out, b_out, heads, mask)
+
+
+def _feed(p: Named, part: str, x: Dual, activation: str) -> Dual:
+    w, b, w_out, b_out = _of(p, part, "w_in", "b_in", "w_out", "b_out")
+    return feed_forward(x, w, b, w_out, b_out, activation)
+
+
+def _not_later(T: int) -> Array:
+    return np.arange(T)[:, None] >= np.arange(T)
+
+
+def attention_lm(p: Named, config: Any, ids: Array, targets: Array) -> Dual:
+    """The seed's section 4, and its three repairs"""
+    T = ids.shape[-1]
+    e = embedding(p["E"], ids)
+    if config.positions:
+        e = positions(e, p["P"])
+    q, k, v = (linear(e, p[w]) if config.projections else e for w in ("W_q", "W_k", "W_v"))
+    c = attention(q, k, v, _not_later(T) if config.causal else None, config.scale)
+    if config.context == "last":
+        c, targets = c[..., -1:, :], targets[..., -1:]
+    return cross_entropy(output(c, p["E" if config.tied else "U"]), targets)
+
+
+def gpt(p: Named, config: Any, ids: Array, targets: Array, rng: Draws = None) -> Dual:
+    """h ← h + f(norm(h))"""
+    h = dropout(positions(embedding(p["E"], ids), p["P"]), config.dropout, rng)
+    for block in (f"block{i}" for i in range(config.layers)):
+        y = _norm(p, f"{block}.norm1", h)
+        y = _attend(p, f"{block}.attention", y, config.heads, _not_later(ids.shape[-1]))
+        h = h + dropout(y, config.dropout, rng)
+        y = _feed(p, f"{block}.feed_forward", _norm(p, f"{block}.norm2", h), "gelu")
+        h = h + dropout(y, config.dropout, rng)
+    return cross_entropy(output(_norm(p, "norm", h), p["E"]), targets)
+
+
+def bert(p: Named, config: Any, ids: Array, rng: Draws, segments: Any, attend: Any = None) -> Dual:
+    """h ← norm(h + f(h)), every token looking at every real one"""
+    attend = np.ones(ids.shape, bool) if attend is None else attend
+    h = positions(embedding(p["E"], ids) + embedding(p["G"], segments), p["P"])
+    h = dropout(_norm(p, "norm", h, config.eps), config.dropout, rng)
+    for block in (f"block{i}" for i in range(config.layers)):
+        y = _attend(p, f"{block}.attention", h, config.heads, attend[:, None, :])
+        h = _norm(p, f"{block}.norm1", h + dropout(y, config.dropout, rng), config.eps)
+        y = _feed(p, f"{block}.feed_forward", h, "gelu_exact")
+        h = _norm(p, f"{block}.norm2", h + dropout(y, config.dropout, rng), config.eps)
+    return h
+
+
+def bert_for_masked_lm(p: Named, config: Any, ids: Array, targets: Array, *rest: Any) -> Dual:
+    y = gelu_exact(linear(bert(p, config, ids, *rest), p["transform.w"], p["transform.b"]))
+    y = _norm(p, "transform", y, config.eps)
+    return cross_entropy(output(y, p["E"]) + p["predict.b"], targets)
+
+
+def bert_for_class(
+    p: Named, config: Any, ids: Array, targets: Array, rng: Draws, *rest: Any
+) -> Dual:
+    first = bert(p, config, ids, rng, *rest)[:, 0]
+    y = dropout(tanh(linear(first, p["pooler.w"], p["pooler.b"])), config.dropout, rng)
+    return cross_entropy(linear(y, p["classes.w"], p["classes.b"]), targets)
+
+
+def bert_for_span(p: Named, config: Any, ids: Array, upstream: Array, *rest: Any) -> Dual:
+    """Σ dz·z of the logits (B, 2, T)"""
+    z = linear(bert(p, config, ids, *rest), p["span.w"], p["span.b"])
+    return (z * upstream.swapaxes(-1, -2)).each(np.sum)
+
+
+def transformer(p: Named, config: Any, source: Array, target: Array, rng: Draws = None) -> Dual:
+    """An encoder and a decoder of h ← norm(h + f(h))"""
+
+    def embed(ids: Array) -> Dual:
+        """F19: a clock for each pair of columns"""
+        C = config.width
+        clock = np.arange(ids.shape[-1])[:, None] / 10000 ** (np.arange(C) // 2 * 2 / C)
+        table = np.where(np.arange(C) % 2, np.cos(clock), np.sin(clock))
+        return dropout(math.sqrt(C) * embedding(p["E"], ids) + table, config.dropout, rng)
+
+    def add(part: str, h: Dual, y: Dual) -> Dual:
+        return _norm(p, part, h + dropout(y, config.dropout, rng))
+
+    def read(part: str, h: Dual, memory: Dual) -> Dual:
+        w_q, b_q, w_kv, b_kv = _of(p, part, "w_q", "b_q", "w_kv", "b_kv")
+        out = p[f"{part}.w_out"], p[f"{part}.b_out"]
+        mask = real[:, None, :]
+        return cross_attention(h, memory, w_q, b_q, w_kv, b_kv, *out, config.heads, mask)
+
+    real, words = source != config.padding_id, target[:, :-1]
+    memory = embed(source)
+    for i in range(config.layers):
+        y = _attend(p, f"encoder{i}.attention", memory, config.heads, real[:, None, :])
+        memory = add(f"encoder{i}.norm1", memory, y)
+        y = _feed(p, f"encoder{i}.feed_forward", memory, "relu")
+        memory = add(f"encoder{i}.norm2", memory, y)
+    h = embed(words)
+    mask = (words != config.padding_id)[:, None, :] & _not_later(words.shape[-1])
+    for i in range(config.layers):
+        y = _attend(p, f"decoder{i}.attention", h, config.heads, mask)
+        h = add(f"decoder{i}.norm1", h, y)
+        h = add(f"decoder{i}.norm2", h, read(f"decoder{i}.cross", h, memory))
+        h = add(f"decoder{i}.norm3", h, _feed(p, f"decoder{i}.feed_forward", h, "relu"))
+    truth = np.where(target == config.padding_id, IGNORE, target)[:, 1:]
+    return smoothed_cross_entropy(output(h, p["E"]), truth, config.smoothing)
+
+
+LOSSES: dict[str, Callable[..., Dual]] = {
+    "AttentionLM": attention_lm,
+    "GPT": gpt,
+    "BERTForMaskedLM": bert_for_masked_lm,
+    "BERTForClass": bert_for_class,
+    "BERTForSpan": bert_for_span,
+    "Transformer": transformer,
+}
