@@ -18,7 +18,7 @@ from .corpora import CorpusConfig, load_corpus
 from .course.induction import InductionConfig, draw_induction, induction_text, train_layers
 from .course.ladder import LadderConfig, climb, draw_ladder, ladder_text
 from .course.notebooks import notebooks_in, refresh
-from .figures import draw_course, draw_run, draw_task, save_figures
+from .figures import draw_course, draw_run, draw_task, drawing_folder, save_figures
 from .figures import kill_matrix as draw_kill_matrix
 from .generate import GenerateConfig, generate, next_probabilities
 from .gradcheck import Report
@@ -130,7 +130,7 @@ def _print_probabilities(tokenizer: Any, ids: Any, probabilities: Any) -> None:
 def gradcheck_command(flags: Namespace) -> int:
     """Compare every gradient of the library with numerical ones; exit with 1 if any is wrong."""
     if flags.mutants:
-        return _mutants(flags.out)
+        return _mutants(drawing_folder(flags.out))
     checks = []
     print(Report([]))
     for report in check_everything():
@@ -155,27 +155,28 @@ def _mutants(folder: Path) -> int:
 
 def figures_command(flags: Namespace) -> int:
     """Draw the figures of the README again; trains a small model for them."""
-    for path in draw_course(flags.out):
+    for path in draw_course(drawing_folder(flags.out)):
         print(path)
     return 0
 
 
 def ladder_command(flags: Namespace) -> int:
     """Climb from section 4 to a Transformer block: each model on each toy language."""
+    folder = drawing_folder(flags.out)
     table = climb(from_flags(LadderConfig(), vars(flags)))
     print(ladder_text(table))
-    print(*save_figures({"ladder": draw_ladder(table)}, flags.out))
+    print(*save_figures({"ladder": draw_ladder(table)}, folder))
     return 0
 
 
 def induction_command(flags: Namespace) -> int:
     """The step after the ladder: a second layer forms an induction head, where one layer cannot."""
-    config = from_flags(InductionConfig(), vars(flags))
+    folder, config = drawing_folder(flags.out), from_flags(InductionConfig(), vars(flags))
     runs = []
     for layers in (1, 2):
         runs.append(train_layers(layers, config))
         print(induction_text(runs[-1]), flush=True)
-    print(*save_figures({"induction_head": draw_induction(runs[-1])}, flags.out))
+    print(*save_figures({"induction_head": draw_induction(runs[-1])}, folder))
     return 0
 
 
@@ -195,8 +196,8 @@ def book_command(flags: Namespace) -> int:
 
 def task_command(flags: Namespace) -> int:
     """Train a model for one of four tasks, and compare it with what must fail at it."""
-    folder = flags.out or _free_folder(Path("runs") / f"task-{flags.task}")
     config = from_flags(TASKS[flags.task].defaults, vars(flags))
+    folder = drawing_folder(flags.out or _free_folder(Path("runs") / f"task-{flags.task}"))
     print(
         f"{flags.task}: {config.seeds} models, {config.steps:,} steps each on "
         f"{config.examples:,} examples; measured on {config.heldout_examples:,} of compositions "

@@ -458,6 +458,19 @@ def attention_of_the_family() -> dict[str, Array]:
     }
 
 
+def drawing_folder(folder: Path) -> Path:
+    """`folder`, made, and seen to take a file: asked before what is drawn is computed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(
+            f"cannot draw into {folder}: {error.strerror or error}. Nothing has been computed yet: "
+            "make room, or choose another --out"
+        ) from error
+    return folder
+
+
 def save_figures(pictures: Mapping[str, Figure], folder: Path) -> list[Path]:
     """Write each figure as a PNG of its name; InputError where the folder takes none."""
     try:

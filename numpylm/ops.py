@@ -587,22 +587,21 @@ def dropout_backward(dy: Array, cache: Array | None) -> Array:
 # ---- F18, F19: positions ---------------------------------------------------------------------
 
 
-def positions_forward(e: Array, table: Array, start: int = 0) -> tuple[Array, tuple]:
-    """F18: y_t = e_t + table[start + t].   e (..., T, C)   table (N, C)  ->  y (..., T, C)
+def positions_forward(e: Array, table: Array) -> tuple[Array, tuple]:
+    """F18: y_t = e_t + table[t].   e (..., T, C)   table (N, C)  ->  y (..., T, C)
 
-    start is the position of the first of the T tokens, if others came before them.
     Source: Gehring et al. 2017, Convolutional Sequence to Sequence Learning, section 3.1.
     Raises InputError where there are more tokens than positions, or none.
     """
     T, N = e.shape[-2], len(table)
     if e.shape[-1] != table.shape[-1]:
         raise InputError(f"positions: e {e.shape} and table {table.shape} must have the same width")
-    if not 0 < T <= N - start:
+    if not 0 < T <= N:
         raise InputError(
-            f"positions: {T} tokens from position {start} on do not fit a table of {N}: give 1 to "
-            f"{N - start} tokens, the last ones of a longer text"
+            f"positions: {T} tokens do not fit a table of {N}: give 1 to {N} tokens, the last ones "
+            "of a longer text"
         )
-    return e + table[start : start + T], (table.shape, start)
+    return e + table[:T], table.shape
 
 
 def positions_backward(dy: Array, cache: tuple) -> tuple[Array, Array]:
@@ -610,10 +609,10 @@ def positions_backward(dy: Array, cache: tuple) -> tuple[Array, Array]:
 
     y_nt = e_nt + table_t   =>   de_nt = dy_nt     dtable_t = Σ_n dy_nt, 0 for positions not used
     """
-    shape, start = cache
+    shape = cache
     T, C = dy.shape[-2:]
     dtable = np.zeros(shape, dy.dtype)
-    dtable[start : start + T] = dy.reshape(-1, T, C).sum(axis=0)
+    dtable[:T] = dy.reshape(-1, T, C).sum(axis=0)
     return dy, dtable
 
 

@@ -126,7 +126,7 @@ SAID = {
         r"dx = m \cdot dy": "dx = m dy",
     },
     "F18": {
-        r"y_t = e_t + P_t": "y_t = e_t + table[start + t]",
+        r"y_t = e_t + P_t": "y_t = e_t + table[t]",
         r"de_t = dy_t": "de_nt = dy_nt",
         r"dP_t = \sum_n dy_{nt}": "dtable_t = Σ_n dy_nt",
     },

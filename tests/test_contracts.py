@@ -216,6 +216,13 @@ def test_a_mask_of_minus_10000_is_seen_although_it_gives_zeros_at_first(monkeypa
     assert verdict.state == "broken" and "finite" in verdict.says
 
 
+def test_of_a_mere_function_it_says_that_large_scores_were_not_tried():
+    model = small_gpt()
+    verdict = causality(Subject(lambda ids: model.forward(ids)[0], V, T))
+    assert verdict.passed and "100 times as large" in verdict.says
+    assert "large" not in causality(model).says
+
+
 def test_a_norm_over_time_is_no_causal_model():
     model = small_gpt()
 

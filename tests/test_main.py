@@ -257,6 +257,15 @@ def test_figures_are_drawn_where_asked(call, monkeypatch):
     assert call("figures")[:2] == (0, "figures/a.png\n")
 
 
+@pytest.mark.parametrize(
+    "words", [["figures"], ["ladder"], ["induction"], ["task", "qa"], ["gradcheck", "--mutants"]]
+)
+def test_a_folder_that_takes_no_pictures_is_found_before_anything_is_computed(call, words):
+    Path("file").write_text("mine", encoding="utf-8")
+    message = refuse(call, *words, "--out", "file/there")
+    assert "Nothing has been computed yet: make room, or choose another --out" in message
+
+
 # --- gradcheck ---
 
 

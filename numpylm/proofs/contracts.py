@@ -296,7 +296,8 @@ def causality(model: Any, rng: np.random.Generator | None = None) -> Verdict:
     A masked weight is 0, and 0 times anything adds nothing; so the difference is not small but 0.
     Only a mask that is a large finite number comes near 0 without being it: −1e4 is nothing beside
     scores of −2e4, which a model can learn. So, where there are `params`, the model is looked at a
-    second time with all of them LOUD times as large. Do this by hand to a model in a lambda.
+    second time with all of them LOUD times as large. Do this by hand to a model in a lambda; the
+    verdict then says that it has not been done.
     """
     subject, rng = Subject.of(model), _generator(rng)
     ids = subject.texts(rng, 3)
@@ -310,6 +311,11 @@ def causality(model: Any, rng: np.random.Generator | None = None) -> Verdict:
     seen = max(numbers.values())
     if seen == 0:
         says = "another token at j changes no logit before j, not by one bit"
+        if subject.params is None:
+            says += (
+                "; a mask that is a large finite number would not show, for there are no params to "
+                f"make large scores of: ask once more with all weights {LOUD:g} times as large"
+            )
         return Verdict("causality", "kept", says, numbers)
     i, j = where
     cause = (

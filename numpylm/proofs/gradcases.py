@@ -91,7 +91,6 @@ def _transformer_op_cases() -> list[OpCase]:
         OpCase("dropout", "", (x, 0.4, np.random.default_rng(4))),
         OpCase("dropout", "evaluation", (x, 0.4, None)),
         OpCase("positions", "", (x, table)),
-        OpCase("positions", "after two others", (x, table, 2)),
     ]
 
 

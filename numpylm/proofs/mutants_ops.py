@@ -755,9 +755,9 @@ POSITIONS = [
             edit("dy.reshape(-1, T, C).sum(axis=0)", "dy.reshape(-1, T, C).mean(axis=0)"),
         ),
         (
-            "from position 0",
-            "dtable starts at row 0: the first token stands at position `start`",
-            edit("dtable[start : start + T]", "dtable[:T]"),
+            "counted from the end",
+            "dtable fills the last rows: the first token stands at position 0",
+            edit("dtable[:T]", "dtable[-T:]"),
         ),
         ("nothing for e", "de is 0: y = e + table hands dy on as it is", zero(0)),
     ),
@@ -765,9 +765,9 @@ POSITIONS = [
         "positions_forward",
         "F18",
         (
-            "from position 0, both ways",
-            "positions are counted from 0, whatever came before",
-            edit("T, N = e.shape[-2], len(table)", "T, N, start = e.shape[-2], len(table), 0"),
+            "position 0 for all",
+            "every token gets the first row of the table: token t stands at position t",
+            edit("table[:T]", "table[:1]"),
         ),
     ),
 ]

@@ -195,6 +195,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.out.is_dir():
         parser.error(f"--out {options.out} is a folder: name the file to write, such as RESULTS.md")
+    if not options.out.parent.is_dir():
+        parser.error(f"--out {options.out}: there is no folder {options.out.parent}: make it first")
     options.clock = "process_time" if options.cpu_time else "perf_counter"
     lines = [
         "# How fast numpylm is\n",

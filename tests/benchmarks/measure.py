@@ -103,7 +103,10 @@ def machine() -> str:
     if info.exists():
         lines = info.read_text(encoding="utf-8").splitlines()
         cpu = next((s.split(":")[1].strip() for s in lines if s.startswith("model name")), cpu)
-    blas = next((f"{i['internal_api']} {i['version']}" for i in threadpool_info()), "BLAS unknown")
+    found = (
+        f"{i['internal_api']} {i['version']}" for i in threadpool_info() if i["user_api"] == "blas"
+    )
+    blas = next(found, "BLAS unknown")
     torch = f"PyTorch {version('torch')}" if find_spec("torch") else "no PyTorch"
     return (
         f"{cpu}, {os.cpu_count()} cores; {platform.system()}, Python "
