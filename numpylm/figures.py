@@ -459,10 +459,13 @@ def attention_of_the_family() -> dict[str, Array]:
 
 
 def drawing_folder(folder: Path) -> Path:
-    """`folder`, made, and seen to take a file: asked before what is drawn is computed."""
+    """`folder`, where files can be made in it or in what is there of its path. Nothing is left.
+
+    To be asked before what will be drawn is computed; InputError if they cannot.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise InputError(
             f"cannot draw into {folder}: {error.strerror or error}. Nothing has been computed yet: "

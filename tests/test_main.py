@@ -264,6 +264,7 @@ def test_a_folder_that_takes_no_pictures_is_found_before_anything_is_computed(ca
     Path("file").write_text("mine", encoding="utf-8")
     message = refuse(call, *words, "--out", "file/there")
     assert "Nothing has been computed yet: make room, or choose another --out" in message
+    assert [path.name for path in Path().iterdir()] == ["file"]
 
 
 # --- gradcheck ---
