@@ -1,4 +1,4 @@
-"""numpylm: a language model to read. In reading order, which is the order of the data:
+"""numpylm: a language model to read. In the order of the data:
 
 config        what a reader may choose; the error for a mistake
 tokenizers    text <-> ids
@@ -14,7 +14,7 @@ gpt           decoder only: the next token
 bert          encoder only: masked tokens       (bert_heads: a class, an answer)
 transformer   encoder and decoder               (translate: greedy and beam search)
 optim         SGD, Adam, clipping, learning rates
-runs, train   batch -> loss -> backward -> step; a folder that keeps it
+runs, train   the folder of a run; batch -> loss -> backward -> step
 parallel      one gradient from many workers    (allocator: memory that is kept)
 metrics       perplexity, accuracy, F1, BLEU
 generate      from logits to text

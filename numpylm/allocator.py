@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
     By default a large array is mapped when it is made and unmapped when it is freed, so that each
     of the temporaries of every step begins with page faults. Here large arrays come from the heap
     (MMAP_MAX 0), which grows in large pieces (TOP_PAD) and does not shrink (TRIM_THRESHOLD).
-    Threads share this heap (ARENA_MAX 1): the heaps that they would get of their own do shrink. It
-    lasts as long as the process. Other platforms are left as they are. Source: mallopt(3).
+    Threads that start later share this heap (ARENA_MAX 1): one of their own would shrink. It lasts
+    as long as the process. Other platforms are left as they are. Source: mallopt(3).
     """
     if not sys.platform.startswith("linux"):
         return False

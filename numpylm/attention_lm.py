@@ -13,6 +13,8 @@ from .model import Model, ModelConfig, Parameters
 from .ops import (
     Array,
     AttentionCache,
+    as_ids,
+    as_texts,
     attention_backward,
     attention_forward,
     causal_mask,
@@ -112,7 +114,7 @@ class AttentionLM(Model):
         Raises InputError for T > context_length where there are positions.
         """
         p, config = self.params, self.config
-        e, embedding = embedding_forward(p["E"], np.asarray(ids))
+        e, embedding = embedding_forward(p["E"], as_texts(ids))
         e, positions = positions_forward(e, p["P"]) if config.positions else (e, None)
         (q, k, v), projections = self._project(e) if config.projections else ((e, e, e), None)
         mask = causal_mask(e.shape[-2]) if config.causal else None
@@ -176,7 +178,7 @@ class AttentionLM(Model):
         self, ids: Any, targets: Any, rng: np.random.Generator | None = None
     ) -> tuple[Any, Any]:
         """F5 in nats per predicted token; with context="last" only the last target is predicted."""
-        ids, targets = np.asarray(ids), np.asarray(targets)
+        ids, targets = as_texts(ids), as_ids("targets", targets)
         if targets.shape != ids.shape:
             raise InputError(f"targets {targets.shape} must have the shape of ids {ids.shape}")
         last = self.config.context == "last"

@@ -34,6 +34,7 @@ from .config import option
 from .model import Model, ModelConfig, Parameters
 from .ops import (
     Array,
+    as_texts,
     causal_mask,
     dropout_backward,
     dropout_forward,
@@ -134,7 +135,7 @@ class GPT(Model):
     def forward(self, ids: Any, rng: np.random.Generator | None = None) -> tuple[Array, GPTCache]:
         """ids (..., T)  ->  logits (..., T, V).   Raises InputError for T > context_length."""
         p = self.params
-        e, embedding = embedding_forward(p["E"], np.asarray(ids))
+        e, embedding = embedding_forward(p["E"], as_texts(ids))
         h, positions = positions_forward(e, p["P"])
         h, dropout = dropout_forward(h, self.config.dropout, rng)
         mask = causal_mask(h.shape[-2])
@@ -211,7 +212,7 @@ class GPT(Model):
         text would be longer than context_length: then start anew from its last tokens, because
         their positions change, and with them every key and value.
         """
-        p, heads, ids = self.params, self.config.heads, np.asarray(ids)
+        p, heads, ids = self.params, self.config.heads, as_texts(ids)
         positions, mask = past.place(ids.shape)
         h = embedding_forward(p["E"], ids)[0] + embedding_forward(p["P"], positions)[0]
         for layer, block in enumerate(_blocks(self.config)):

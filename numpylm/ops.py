@@ -25,12 +25,25 @@ Array = np.ndarray
 IGNORE = -100  # a target that counts for nothing; the value PyTorch and Hugging Face use
 
 
-def check_ids(name: str, ids: Any, size: int, ignore: int | None = None) -> Array:
-    """`ids` as an array, if they are integers in [0, size) or equal to `ignore`; else an error."""
+def as_ids(name: str, ids: Any) -> Array:
+    """`ids` as an array; InputError for rows of different lengths."""
     try:
-        ids = np.asarray(ids)
+        return np.asarray(ids)
     except ValueError:
         raise InputError(f"{name} must be rows of equal length: cut or pad them") from None
+
+
+def as_texts(ids: Any) -> Array:
+    """`ids` as an array (..., T); InputError for one number, and for rows of different lengths."""
+    ids = as_ids("ids", ids)
+    if not ids.ndim:
+        raise InputError(f"ids must be a text (T,) or texts (..., T) of tokens, not {ids.item()!r}")
+    return ids
+
+
+def check_ids(name: str, ids: Any, size: int, ignore: int | None = None) -> Array:
+    """`ids` as an array, if they are integers in [0, size) or equal to `ignore`; else an error."""
+    ids = as_ids(name, ids)
     if not ids.size:
         raise InputError(f"{name} are empty, of shape {ids.shape}: give at least one token")
     if ids.dtype.kind not in "iu":
@@ -61,7 +74,10 @@ def _sum(x: Array) -> Array:
 
 
 def _max(x: Array) -> Array:
-    """max_i x_i of the real parts.   (..., I) -> (..., 1)   Short rows: twice as fast as x.max."""
+    """max_i x_i of the real parts.   (..., I) -> (..., 1)
+
+    One call for all rows, given where each begins: for short rows twice as fast as x.max.
+    """
     starts = np.arange(0, x.size, x.shape[-1])
     return np.maximum.reduceat(x.real.ravel(), starts).reshape(*x.shape[:-1], 1)
 
@@ -91,7 +107,7 @@ def embedding_backward(de: Array, cache: tuple) -> Array:
     e_i = table[x_i]   =>   dtable_w = Σ_{i: x_i = w} de_i
 
     `dtable[ids] += de` would keep only the last occurrence. Sorting puts the occurrences of a word
-    next to one another, and reduceat adds each run: the sum of np.add.at, in a third of its time.
+    next to one another, and reduceat adds each run: the sum of np.add.at, in less time.
     """
     shape, ids = cache
     dtable = np.zeros(shape, de.dtype)
@@ -148,7 +164,7 @@ def softmax_forward(s: Array, mask: Array | None = None) -> tuple[Array, Array]:
         if mask.dtype != bool:
             raise InputError(f"mask must be boolean, True = may look; it is {mask.dtype}")
         real = s.real.dtype.type
-        s = s + np.where(mask, real(0), real(-np.inf))
+        s = np.fmin(s, np.where(mask, real(np.inf), real(-np.inf)))  # even where s is nan
     top = _max(s)
     a = s - np.where(top == -np.inf, s.real.dtype.type(0), top)
     np.exp(a, out=a)
@@ -204,10 +220,10 @@ def attention_forward(
     The seed's attention is attention_forward(e, e, e); the weights a_ij are cache.a.
     """
     lead, (S, D) = q.shape[:-2], k.shape[-2:]
-    if k.shape[:-2] != lead or v.shape[:-1] != (*lead, S) or q.shape[-1] != D:
+    if k.shape[:-2] != lead or v.shape[:-1] != (*lead, S) or q.shape[-1] != D or not S:
         raise InputError(
             f"attention: q {q.shape}, k {k.shape}, v {v.shape} must be (..., T, D), (..., S, D), "
-            "(..., S, O) with the same leading axes"
+            "(..., S, O) with the same leading axes and at least one key"
         )
     s = (float(scale) * q) @ k.swapaxes(-1, -2)
     if mask is not None and not _fits(mask.shape, s.shape):

@@ -18,12 +18,17 @@ from .ops import Array
 BLOCK = 2**18  # entries worked on at a time: p, g, m, v and one temporary share the cache
 
 
-def block_by_block(function: Callable[[slice], Any], stop: int, start: int = 0) -> list[Any]:
-    """function(block) for blocks that cover the entries from start to stop of a vector."""
-    return [function(slice(i, min(i + BLOCK, stop))) for i in range(start, stop, BLOCK)]
+def blocks_of(vector: Array) -> list[slice]:
+    """Slices of at most BLOCK entries that cover a vector."""
+    return [slice(i, min(i + BLOCK, vector.size)) for i in range(0, vector.size, BLOCK)]
 
 
-Spread = Callable[[Callable[[slice], Any], int], list[Any]]  # as block_by_block; Workers.spread
+def in_turn(function: Callable[[slice], Any], blocks: list[slice]) -> list[Any]:
+    """function(block) for every block."""
+    return [function(block) for block in blocks]
+
+
+Spread = Callable[[Callable[[slice], Any], list[slice]], list[Any]]  # in_turn, or Workers.spread
 
 
 def _require(holds: bool, name: str, value: float, wanted: str) -> None:
@@ -70,17 +75,16 @@ class Optimizer:
         self.steps = 0
         self._moments = {name: np.zeros_like(params.flat) for name in moments}
 
-    def step(
-        self, grads: Parameters, learning_rate: float, spread: Spread = block_by_block
-    ) -> None:
+    def step(self, grads: Parameters, learning_rate: float, spread: Spread = in_turn) -> None:
         """Change the parameters in place, once.
 
-        No entry looks at another, so the blocks may be spread over threads: the bits are the same.
+        No entry looks at another, so after the decay, which is one product, the blocks may be
+        spread over threads: the bits are the same.
         Raises InputError for grads of another layout or a bad learning_rate.
         """
         self._begin(grads, learning_rate)
         flat = grads.flat
-        spread(lambda block: self.update(block, flat[block], learning_rate), flat.size)
+        spread(lambda block: self.update(block, flat[block], learning_rate), blocks_of(flat))
 
     def update(self, block: slice, g: Array, learning_rate: float) -> None:
         """The formula, on one block of the vector. SGD and Adam say how."""
@@ -159,7 +163,7 @@ class SGD(Optimizer):
             u = self._moments["velocity"][block]
             u *= self.momentum
             u += g
-        p -= learning_rate * u
+        p -= float(learning_rate) * u
 
 
 class Adam(Optimizer):
@@ -216,14 +220,14 @@ class Adam(Optimizer):
         p -= change
 
 
-def global_norm(grads: Parameters, spread: Spread = block_by_block) -> float:
+def global_norm(grads: Parameters, spread: Spread = in_turn) -> float:
     """|g| = √(Σ g²) over every entry of every gradient, summed in float64."""
 
     def squares(block: slice) -> float:
         g = grads.flat[block].astype(np.float64)
         return float(g @ g)
 
-    return math.sqrt(sum(spread(squares, grads.flat.size)))
+    return math.sqrt(sum(spread(squares, blocks_of(grads.flat))))
 
 
 def clip_by_global_norm(grads: Parameters, max_norm: float, norm: float | None = None) -> float:

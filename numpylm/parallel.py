@@ -14,7 +14,7 @@ import sys
 import traceback
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ import numpy as np
 from .config import InputError
 from .model import Model, Parameters
 from .ops import IGNORE, Array
-from .optim import block_by_block
+from .optim import blocks_of, in_turn
 
 # ---- processes -------------------------------------------------------------------------------
 
@@ -146,22 +146,25 @@ class Workers:
             for other in others:
                 grads.flat[block] += other.flat[block]
 
-        self.spread(add, grads.flat.size)
+        self.spread(add, blocks_of(grads.flat))
         self.team.add(grads.flat)
         return grads
 
-    def spread(self, function: Callable[[slice], Any], size: int) -> list[Any]:
-        """block_by_block over a vector of `size`, of which each thread takes a part of its own."""
-        if self.workers == 1:
-            return block_by_block(function, size)
-        cuts = [size * k // self.workers for k in range(self.workers + 1)]
-        parts = [(function, stop, start) for start, stop in pairwise(cuts)]
-        return list(chain(*self._at_once(block_by_block, parts)))
+    def spread(self, function: Callable[[slice], Any], blocks: list[slice]) -> list[Any]:
+        """function(block) for every block, in order; each thread takes some that lie together."""
+        cuts = [len(blocks) * k // self.workers for k in range(self.workers + 1)]
+        parts = [(function, blocks[a:b]) for a, b in pairwise(cuts) if a < b]
+        if len(parts) <= 1:
+            return in_turn(function, blocks)
+        return list(chain(*self._at_once(in_turn, parts)))
 
     def _at_once(self, function: Any, arguments: Any) -> list[Any]:
         """function(*a) for every a, in threads; each inherits np.errstate, which is a context."""
         tasks = [self.pool.submit(copy_context().run, function, *a) for a in arguments]
-        return [task.result() for task in tasks]
+        try:
+            return [task.result() for task in tasks]
+        finally:
+            wait(tasks)  # an error in one must not leave others at work on the parameters
 
 
 def _generators(rng: np.random.Generator, K: int) -> list[np.random.Generator]:

@@ -39,6 +39,7 @@ from .model import Model, ModelConfig, Parameters
 from .ops import (
     IGNORE,
     Array,
+    as_ids,
     causal_mask,
     check_ids,
     dropout_backward,
@@ -211,7 +212,7 @@ class Transformer(Model):
         Raises InputError for texts that are empty or longer than context_length, for ids outside
         the vocabulary, and where there is not one target for each source.
         """
-        source, target_in = np.asarray(source), np.asarray(target_in)
+        source, target_in = as_ids("source", source), as_ids("target", target_in)
         self.check_pair(source, target_in)
         memory, encoder = self.encode(source, rng)
         logits, decoder = self.decode(target_in, memory, source != self.config.padding_id, rng)
@@ -242,6 +243,7 @@ class Transformer(Model):
         return loss, (cache, loss_cache)
 
     def loss_backward(self, cache: Any, dL: float = 1.0) -> Parameters:
+        """dL/dparams of `loss`, times dL."""
         forward_cache, loss_cache = cache
         return self.backward(smoothed_cross_entropy_backward(dL, loss_cache), forward_cache)
 

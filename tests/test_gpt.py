@@ -341,3 +341,12 @@ def test_a_text_that_does_not_fit_the_context_is_refused():
 def test_a_text_without_tokens_is_refused(ids):
     with pytest.raises(InputError, match="ids are empty"):
         small().forward(ids)
+
+
+def test_one_number_or_rows_of_different_lengths_are_no_text():
+    model = GPT(GPTConfig(7, 8, layers=1, heads=2, width=8), np.random.default_rng(0))
+    for read in (model.forward, lambda ids: model.extend(ids, model.start())):
+        with pytest.raises(InputError, match=r"texts \(\.\.\., T\) of tokens, not 3"):
+            read(3)
+        with pytest.raises(InputError, match="^ids must be rows of equal length"):
+            read([[0, 1], [2]])

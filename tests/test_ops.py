@@ -216,6 +216,20 @@ def test_f3_extreme_scores_neither_overflow_nor_vanish(large, dtype):
     close(softmax_forward(s)[0], [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]])
 
 
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_f3_what_is_masked_cannot_spoil_what_is_allowed(bad):
+    for dtype in (np.float32, np.float64, np.complex128):
+        a, _ = softmax_forward(np.array([0.0, 1.0, bad], dtype), np.array([True, True, False]))
+        alone, _ = softmax_forward(np.array([0.0, 1.0], dtype))
+        np.testing.assert_array_equal(a, [*alone, 0])
+
+
+def test_attention_to_no_key_is_refused():
+    x = np.ones((2, 3))
+    with pytest.raises(InputError, match="at least one key"):
+        attention_forward(x, x[:0], x[:0])
+
+
 def test_f3_a_masked_score_has_weight_0_and_gradient_0(normal):
     mask = causal_mask(T, S)
     s = np.where(mask, normal(size=(T, S)), 1e4)  # what is masked would win

@@ -417,3 +417,9 @@ def test_other_special_ids_relabel_the_vocabulary():
     other_loss, other_grads = loss_and_grads(other, label[SOURCE], label[TARGET])
     close(other_loss, loss)
     close(other_grads["E"][label], grads["E"])
+
+
+def test_rows_of_different_lengths_are_named():
+    for name, texts in (("source", ([[4, 5], [4]], TARGET)), ("target", (SOURCE, [[1], [1, 2]]))):
+        with pytest.raises(InputError, match=f"^{name} must be rows of equal length"):
+            a_model().forward(*texts)

@@ -8,13 +8,13 @@ from typing import Any
 
 from .. import __doc__ as about
 from .. import ops
+from ..course.cards import source_of
+from ..course.notation import FORMULAS, MODEL, OPTIMIZER, SIZES, Formula
+from ..proofs.mutants import EQUIVALENT, MUTANTS
+from ..proofs.mutation import Mutant, find
 from .index import PARTS, Index, page_of, plain, slug
 from .pages import page
 from .text import Link, code, formula_lines, linked, prose, shapes, typeset
-from ..course.cards import source_of
-from ..proofs.mutants import EQUIVALENT, MUTANTS
-from ..proofs.mutation import Mutant, find
-from ..course.notation import FORMULAS, MODEL, OPTIMIZER, SIZES, Formula
 
 
 def contents_page(index: Index) -> str:
@@ -172,8 +172,8 @@ def mistakes_page(index: Index) -> str:
         "mistakes",
         "Mistakes",
         f"<h1>Mistakes</h1><p>{len(MUTANTS)} wrong versions of the code, each in one line. The "
-        'tests slip each of them in and demand that an <a href="proofs.oracles.html">oracle</a> sees it: '
-        "numerical gradients, slopes of the formulas, or symmetries. "
+        'tests slip each of them in and demand that an <a href="proofs.oracles.html">oracle</a> '
+        "sees it: numerical gradients, slopes of the formulas, or symmetries. "
         "<code>python -m numpylm gradcheck --mutants</code> shows which.</p>"
         + "".join(sections)
         + "<section id=equivalent><h2>What looks wrong and is right</h2>"
@@ -209,6 +209,6 @@ def tests_page(index: Index) -> str:
         "tests",
         "Tests",
         "<h1>Tests</h1><p>The tests whose names carry the ID of a formula. Beside them, every "
-        'gradient is checked numerically (<a href="proofs.gradcases.html">proofs/gradcases.py</a>), and every '
-        f'<a href="mistakes.html">known mistake</a> must be seen.</p>{text}',
+        'gradient is checked numerically (<a href="proofs.gradcases.html">proofs/gradcases.py</a>)'
+        f', and every <a href="mistakes.html">known mistake</a> must be seen.</p>{text}',
     )

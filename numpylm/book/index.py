@@ -17,10 +17,10 @@ from types import ModuleType
 from typing import Any
 
 from ..config import InputError
+from ..course.notation import FORMULAS, Formula
 from ..proofs.gradcases import OpCase, block_cases, op_cases
 from ..proofs.mutants import MUTANTS
 from ..proofs.mutation import Mutant, find
-from ..course.notation import FORMULAS, Formula
 
 PACKAGE = Path(__file__).parents[1]
 LIBRARY = PACKAGE.name  # numpylm
@@ -157,7 +157,7 @@ class Index:
         return self.address(thing) if inspect.isroutine(thing) or inspect.isclass(thing) else ""
 
     def _page_of_file(self, module: str, file: str) -> str:
-        """"tools.py" is first sought beside `module`; "proofs/oracles.py", from the top, always."""
+        """A file is first sought beside `module`, then from the top: "proofs/oracles.py"."""
         package = self.modules[module].__package__ if module in self.modules else LIBRARY
         name = file.removesuffix(".py").replace("/", ".")
         for full in (f"{package}.{name}", f"{LIBRARY}.{name}"):

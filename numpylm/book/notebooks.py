@@ -11,11 +11,11 @@ from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
+from ..course.notation import FORMULAS
+from ..course.notebooks import read
 from .index import Index, Section, headings, plain, slug
 from .pages import page
 from .text import code, needs, typeset
-from ..course.notation import FORMULAS
-from ..course.notebooks import read
 
 MATHS = re.compile(
     r"(```.*?```|`[^`\n]+`)|\$\$(.+?)\$\$|(?<![\w\\])\$([^$\n]+?)\$(?!\d)", re.DOTALL

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from ..course.notation import formulas_of
 from .index import ACROSS, PARTS, Index, page_of, slug
 from .text import Link, code, formula_lines, prose, share_glyphs
-from ..course.notation import formulas_of
 
 
 def page(name: str, title: str, body: str, scripts: Sequence[str] = ()) -> str:

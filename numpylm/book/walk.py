@@ -13,14 +13,14 @@ import numpy as np
 
 from ..attention_lm import AttentionLM, AttentionLMConfig
 from ..batches import sample_batch
+from ..config import InputError
+from ..corpora import CorpusConfig, load_corpus
+from ..course.cards import source_of
+from ..course.notation import FORMULAS, resolve
+from ..optim import Adam
 from .index import Index
 from .pages import page
 from .text import code, typeset
-from ..course.cards import source_of
-from ..config import InputError
-from ..corpora import CorpusConfig, load_corpus
-from ..course.notation import FORMULAS, resolve
-from ..optim import Adam
 
 LIMIT = 1000  # the largest number that E may hold in the page: exp of any score is then defined
 

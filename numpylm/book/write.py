@@ -12,14 +12,14 @@ import tempfile
 from html import unescape
 from pathlib import Path
 
+from ..config import InputError
+from ..course.notation import FORMULAS, resolve
+from ..proofs.mutants import MUTANTS
 from . import across
 from .index import Index, ids_in, page_of, plain
 from .notebooks import address, notebook_page, notebooks_page
 from .pages import module_page
 from .walk import walk_page, walk_script
-from ..config import InputError
-from ..proofs.mutants import MUTANTS
-from ..course.notation import FORMULAS, resolve
 
 FILES = Path(__file__).parent / "files"
 MARK = "entries.js"  # a folder that holds it, or that is empty, is ours to replace

@@ -1,7 +1,8 @@
 """What the notebooks show and ask.
 
 notation     every formula and every letter
-cards        a formula beside its code, exercises: a question that grades its answer
+cards        a formula beside its code
+exercises    a question that grades its answer
 ladder       what each piece of a GPT is for, in nats
 induction    why two layers can do what one cannot
 notebooks    run them, keep what they printed, compare it

@@ -1,11 +1,14 @@
 """python -m tests.benchmarks: how fast numpylm is beside PyTorch, and beside what is possible.
 
-Writes RESULTS.md and growth.png beside this file. On a busy machine take --cpu-time: then
-processor seconds are counted, which only means something with one thread.
+All parts together write RESULTS.md and growth.png beside this file; some of them, only what --out
+says. On a busy machine take --cpu-time: then processor seconds are counted, which only means
+something with one thread.
 """
 
 import argparse
 import datetime
+import shlex
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,7 +41,6 @@ TARGETS = {
 STEPS = {"section 4": 100, "nanoGPT": 8, "seed": 2}  # in a row, before the other takes its turn
 SAME = 1e-3  # relative: two float32 programs drift apart while they train
 HERE = Path(__file__).parent
-ALL = ("training", "floor", "generation", "allocator", "machines", "growth")
 
 
 def row(*cells: Any) -> str:
@@ -61,11 +63,12 @@ def training(options: argparse.Namespace) -> Iterator[str]:
     yield "## A training step\n"
     yield (
         "Time and peak memory (beyond the imports) of the trainer's own step, and PyTorch's: with "
-        "its fused Adam, which is its fastest, and with the Adam that it takes unasked.\n"
+        "its fused Adam, which is its fastest, and with the Adam that it takes unasked. For memory "
+        "too, a ratio above 1 is numpylm's gain, and 1 the target.\n"
     )
     heads = "configuration", "threads", "numpylm ms", "PyTorch ms", "ratio", "target"
-    yield row(*heads, "its default Adam, ms", "ratio", "MB")
-    yield row(*["---"] * 9)
+    yield row(*heads, "its default Adam, ms", "ratio", "MB", "PyTorch MB", "memory")
+    yield row(*["---"] * 11)
     for name, case in CASES.items():
         for threads in (1,) if options.cpu_time else (1, 2):
             contenders: dict[str, tuple] = {"numpylm": (numpylm_step, case, threads)}
@@ -86,7 +89,9 @@ def training(options: argparse.Namespace) -> Iterator[str]:
                 TARGETS.get((name, threads), ""),
                 milliseconds(default),
                 f"{default.median / ours.median:.2f}",
-                f"{ours.peak / 1e6:.0f} : {theirs.peak / 1e6:.0f}",
+                f"{ours.peak / 1e6:.0f}",
+                f"{theirs.peak / 1e6:.0f}",
+                f"{theirs.peak / ours.peak:.2f}" if ours.peak else "",
             )
 
 
@@ -184,15 +189,24 @@ def growth(options: argparse.Namespace) -> Iterator[str]:
     for size, seconds in table.items():
         yield row(size, *(f"{s * 1e3:.3g}" for s in seconds), f"{exponent(seconds):.2f}")
     save_figures({"growth": draw_growth(table)}, HERE)
+    yield "\n![The same, drawn](growth.png)"
+
+
+PARTS = {part.__name__: part for part in (training, floor, generation, allocator, machines, growth)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*ALL, []], help=f"of {', '.join(ALL)}")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each contender")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all, if none is named")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contender")
     parser.add_argument("--cpu-time", action="store_true", help="processor time, one thread")
-    parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument("--out", type=Path, help="file of the results")
     options = parser.parse_args()
+    if unknown := sorted(set(options.parts) - set(PARTS)):
+        parser.error(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}")
+    if options.out is None and options.parts:
+        parser.error("name a file with --out: RESULTS.md keeps all parts together")
+    options.out = options.out or HERE / "RESULTS.md"
     if options.out.is_dir():
         parser.error(f"--out {options.out} is a folder: name the file to write, such as RESULTS.md")
     if not options.out.parent.is_dir():
@@ -203,12 +217,12 @@ def main() -> None:
         f"{datetime.date.today()}; {machine()}.\n",
         f"Medians over {options.rounds} turns of each contender; "
         f"{'processor' if options.cpu_time else 'wall-clock'} time. Written by "
-        "`python -m tests.benchmarks`.\n",
+        f"`{shlex.join(['python', '-m', 'tests.benchmarks', *sys.argv[1:]])}`.\n",
         "A ratio is PyTorch's time / numpylm's: above 1, numpylm is faster.\n",
     ]
     print(*lines, sep="\n")
-    for part in options.parts or ALL:
-        for line in globals()[part](options):
+    for part in options.parts or PARTS:
+        for line in PARTS[part](options):
             print(line, flush=True)
             lines.append(line)
     options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -27,12 +27,12 @@ def grown(size: str, factor: int) -> Case:
 
 def measure_growth(rounds: int, clock: str) -> dict[str, list[float]]:
     """Size -> median seconds of a step at each of FACTORS."""
-    table = {}
-    for size in SIZES:
-        contenders = {str(f): (numpylm_step, grown(size, f), 1) for f in FACTORS}
-        results = alternate(contenders, rounds, 5, clock)
-        table[size] = [results[str(f)].median for f in FACTORS]
-    return table
+    cases = {(size, f): grown(size, f) for size in SIZES for f in FACTORS[1:]}
+    contenders: dict[Any, tuple] = {"base": (numpylm_step, BASE, 1)}
+    contenders |= {key: (numpylm_step, case, 1) for key, case in cases.items()}
+    results = alternate(contenders, rounds, 10, clock)
+    base = results["base"].median
+    return {size: [base, *(results[size, f].median for f in FACTORS[1:])] for size in SIZES}
 
 
 def exponent(seconds: list[float]) -> float:

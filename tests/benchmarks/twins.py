@@ -14,6 +14,8 @@ from numpylm.model import Model
 try:
     import torch
     import torch.nn.functional as F
+
+    torch.optim.Adam([torch.zeros(1)])  # loads what else it needs, 70 MB: an import, not a step
 except ImportError:  # PyTorch is optional: without it, only numpylm is measured
     torch = F = None  # type: ignore[assignment]
 
