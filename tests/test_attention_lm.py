@@ -445,7 +445,7 @@ def test_descending_the_gradient_learns_a_corpus_it_can_learn():
 def test_one_number_or_rows_of_different_lengths_are_no_text():
     with pytest.raises(InputError, match=r"texts \(\.\.\., T\) of tokens, not 3"):
         a_model().forward(3)
-    with pytest.raises(InputError, match="^ids must be rows of equal length"):
+    with pytest.raises(InputError, match=r"^ids must be rows of equal length"):
         a_model().forward([[0, 1], [2]])
-    with pytest.raises(InputError, match="^targets must be rows of equal length"):
+    with pytest.raises(InputError, match=r"^targets must be rows of equal length"):
         a_model().loss([[0, 1], [2, 3]], [[0, 1], [2]])

@@ -348,5 +348,5 @@ def test_one_number_or_rows_of_different_lengths_are_no_text():
     for read in (model.forward, lambda ids: model.extend(ids, model.start())):
         with pytest.raises(InputError, match=r"texts \(\.\.\., T\) of tokens, not 3"):
             read(3)
-        with pytest.raises(InputError, match="^ids must be rows of equal length"):
+        with pytest.raises(InputError, match=r"^ids must be rows of equal length"):
             read([[0, 1], [2]])

@@ -169,8 +169,11 @@ SOFTMAX = [
         ),
         (
             "the mask adds -10000",
-            "the mask adds a large finite number, which a larger score overrules: add −∞",
-            edit("real(-np.inf)", "real(-1e4)"),
+            "the mask adds a large finite number, which a larger score overrules: set −∞",
+            edit(
+                "np.fmin(s, np.where(mask, real(np.inf), real(-np.inf)))",
+                "s + np.where(mask, real(0), real(-1e4))",
+            ),
         ),
         (
             "weights in float64",
