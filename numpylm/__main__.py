@@ -154,7 +154,7 @@ def _mutants(folder: Path) -> int:
 
 
 def figures_command(flags: Namespace) -> int:
-    """Draw the figures of the README again; trains a small model for them."""
+    """Draw the README's figures of section 4 again; trains a small model for them."""
     for path in draw_course(drawing_folder(flags.out)):
         print(path)
     return 0

@@ -1,4 +1,4 @@
-"""Arrays -> pictures: each function draws one Figure, and saves nothing.
+"""Arrays -> pictures: a function draws one Figure; at the end, what the commands draw and save.
 
 Colours are Okabe and Ito's, which differ for the colour-blind and in grey; text is mathematics and
 ASCII, so that no font lacks it.
@@ -396,7 +396,7 @@ def draw_task(result: Result, folder: Path) -> list[Path]:
 
 
 def draw_course(folder: Path) -> list[Path]:
-    """Every figure of the README. Trains the section 4 model on `topics`, in a folder that goes."""
+    """The README's figures of section 4. Trains its model on `topics`, in a folder that goes."""
     with tempfile.TemporaryDirectory() as scratch:
         defaults = AttentionLMConfig(), CorpusConfig(), TrainConfig()
         run = Run.start(Path(scratch) / "topics", AttentionLM, *defaults)

@@ -10,9 +10,9 @@
     qa           BERT, span head   exact match: one place is right. Token F1 gives something for a
                                    span that is too long
 
-Every model is measured on compositions that training did not have (corpora.py, pairs.py)
-and stands beside its baselines (baselines.py), over several seeds; each seed draws the corpus,
-the parameters and the order of the batches anew.
+Every model is measured on compositions that training did not have (tasks/corpora.py,
+tasks/pairs.py) and stands beside its baselines (tasks/baselines.py), over several seeds; each seed
+draws the corpus, the parameters and the order of the batches anew.
 """
 
 import os
