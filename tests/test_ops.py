@@ -14,6 +14,7 @@ from numpylm import ops
 from numpylm.config import InputError
 from numpylm.ops import (
     IGNORE,
+    as_texts,
     attention_backward,
     attention_forward,
     causal_mask,
@@ -514,7 +515,7 @@ def test_f5_a_step_against_the_gradient_lowers_the_loss(normal):
     assert all(after < before for before, after in pairwise(losses))
 
 
-@pytest.mark.parametrize("shape", [(5, 5), (2, 3, 4), (1, 2, 3, 4)])
+@pytest.mark.parametrize("shape", [(5, 5), (2, 4), (2, 3, 4), (1, 2, 3, 4)])
 def test_f3_a_mask_that_does_not_fit_the_scores_is_refused(shape, normal):
     q, k = normal(size=(3, 4)), normal(size=(4, 4))
     with pytest.raises(InputError, match=r"mask \(.*must broadcast to the scores \(3, 4\)"):
@@ -522,5 +523,13 @@ def test_f3_a_mask_that_does_not_fit_the_scores_is_refused(shape, normal):
 
 
 def test_rows_of_different_length_are_refused(normal):
-    with pytest.raises(InputError, match="rows of equal length"):
+    with pytest.raises(InputError, match=r"^ids must be rows of equal length"):
         embedding_forward(normal(size=(7, 4)), [[1, 2], [3]])
+    with pytest.raises(InputError, match=r"^ids must be rows of equal length"):
+        as_texts([[1, 2], [3]])
+
+
+def test_a_text_is_not_one_number():
+    np.testing.assert_array_equal(as_texts([3, 1]), [3, 1])
+    with pytest.raises(InputError, match=r"\(T,\) or texts \(\.\.\., T\) of tokens, not 3$"):
+        as_texts(3)

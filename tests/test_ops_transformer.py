@@ -243,6 +243,11 @@ def test_f18_the_gradient_of_a_position_is_summed_over_the_texts(shape, normal):
     close(dtable, expected)
 
 
+def test_f18_a_text_may_be_as_long_as_the_table(normal):
+    e, table = normal(size=(N, C)), normal(size=(N, C))
+    np.testing.assert_array_equal(positions_forward(e, table)[0], e + table)
+
+
 @pytest.mark.parametrize("tokens", [N + 1, 0])
 def test_f18_more_tokens_than_positions_or_none_are_refused(tokens, normal):
     with pytest.raises(InputError, match=f"{tokens} tokens do not fit .*1 to {N} "):

@@ -304,6 +304,13 @@ def test_f10_one_norm_for_all_tensors():
     assert global_norm(grads) == 6.5
 
 
+def test_f10_the_bound_may_be_below_1():
+    grads = Parameters(SHAPES, np.float64)
+    grads["E"][0, 0] = 2.0
+    clip_by_global_norm(grads, 0.5)
+    assert grads["E"][0, 0] == 0.5
+
+
 @pytest.mark.parametrize("max_norm", [13.0, 100.0])
 def test_f10_a_short_gradient_is_untouched(max_norm):
     grads = Parameters(SHAPES, np.float32)
