@@ -62,6 +62,8 @@ def _train(flags: Namespace, team: Team) -> int:
     if flags.resume:
         run = Run.resume(flags.resume, _only_steps(vars(flags)), team)
     else:
+        if "text" in flags and "corpus" in flags:
+            raise InputError("--text and --corpus are two corpora: leave out one of them")
         recipe = RECIPES[flags.chosen]
         model_config = from_flags(recipe.model, vars(flags))
         corpus_config = from_flags(recipe.corpus, vars(flags))
@@ -250,9 +252,8 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
         "--next", type=int, metavar="N", help="list the N likeliest next tokens only"
     )
     added = command(gradcheck_command)
-    added.add_argument(
-        "--mutants", action="store_true", help="check the checks: which of them see which mistakes"
-    )
+    help = "check the checks: which of them see which mistakes; drawn into --out"
+    added.add_argument("--mutants", action="store_true", help=help)
     _add_figure_folder(added)
     added = command(figures_command)
     _add_figure_folder(added)

@@ -102,10 +102,12 @@ class Tokenizer:
         ids = np.array([self._ids.get(piece, missing) for piece in pieces], dtype=np.int64)
         if self.unknown is None and (ids < 0).any():
             n = int(np.argmax(ids < 0))
+            some = ", ".join(map(repr, self.symbols[:: max(self.vocab_size // 4, 1)][:4]))
             raise InputError(
                 f"text has {pieces[n]!r} {_place(text, pieces, n)}, which is not in the vocabulary "
-                f"of {self.vocab_size} symbols: remove it, or build the tokenizer from a text "
-                "that has it, or with an unknown symbol"
+                f"of {self.vocab_size} symbols ({some}, ...): remove it, or build the tokenizer "
+                "from a text that has it (on the command line, train on one), or with an unknown "
+                "symbol"
             )
         return ids
 

@@ -443,6 +443,13 @@ def test_a_corpus_of_other_symbols_is_a_clear_error(call, folder, corpus):
 def test_a_text_of_other_symbols_is_a_clear_error(call, folder, text_file):
     message = refuse(call, "evaluate", folder, "--text", text_file)
     assert "'the' in line 1, column 1, which is not in the vocabulary" in message
+    assert "of 48 symbols ('" in message and "(on the command line, train on one)" in message
+
+
+def test_a_text_and_a_corpus_at_once_are_refused(call):
+    Path("own.txt").write_text("some words of mine", encoding="utf-8")
+    message = refuse(call, "train", "--text", "own.txt", "--corpus", "topics", "--out", "run")
+    assert "leave out one of them" in message and not Path("run").exists()
 
 
 def test_a_run_that_diverges_is_a_clear_error(call, tmp_path):
