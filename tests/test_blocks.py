@@ -14,6 +14,7 @@ from numpylm.blocks import (
     NORM,
     SELF_ATTENTION,
     KeyValueCache,
+    check_heads,
     cross_attention_forward,
     cross_attention_shapes,
     feed_forward_forward,
@@ -340,3 +341,9 @@ def test_a_bias_left_out_is_none_and_gets_no_gradient(normal):
 )
 def test_a_bias_is_known_by_the_last_part_of_its_name(name, answer):
     assert is_bias(name) == answer
+
+
+def test_heads_must_share_the_width_equally():
+    check_heads(12, 3)
+    with pytest.raises(InputError, match="width 50 cannot be shared by 4 heads"):
+        check_heads(50, 4)
