@@ -15,11 +15,12 @@ from .batches import sweep
 from .book.write import write_book
 from .config import Config, InputError, add_flags, from_flags
 from .corpora import CorpusConfig, load_corpus
+from .course.figures import draw_course
+from .course.figures import kill_matrix as draw_kill_matrix
 from .course.induction import InductionConfig, draw_induction, induction_text, train_layers
 from .course.ladder import LadderConfig, climb, draw_ladder, ladder_text
 from .course.notebooks import notebooks_in, refresh
-from .figures import draw_course, draw_run, draw_task, drawing_folder, save_figures
-from .figures import kill_matrix as draw_kill_matrix
+from .figures import draw_run, drawing_folder, save_figures
 from .generate import GenerateConfig, generate, next_probabilities
 from .gradcheck import Report
 from .metrics import evaluate
@@ -28,7 +29,7 @@ from .proofs.gradcases import check_everything
 from .proofs.oracles import closing, heading, kill_matrix
 from .runs import MODELS, RECIPES, Run, load_trained
 from .tasks.run import TASKS, run_task
-from .tasks.tools import task_text
+from .tasks.tools import draw_task, task_text
 from .train import introduction, landmarks, summary, train, verdict
 
 

@@ -1,4 +1,4 @@
-"""Arrays -> pictures: a function draws one Figure; at the end, what the commands draw and save.
+"""Arrays -> pictures: a function draws one Figure; at the end, those of a run, and where they go.
 
 Colours are Okabe and Ito's, which differ for the colour-blind and in grey; text is mathematics and
 ASCII, so that no font lacks it.
@@ -7,7 +7,6 @@ ASCII, so that no font lacks it.
 import io
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,15 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .attention_lm import AttentionLM, AttentionLMConfig, Paths
+from .attention_lm import Paths
 from .config import InputError
-from .corpora import CorpusConfig
 from .gpt import GPT
 from .gradcheck import central_difference, complex_step
 from .languages import TOPICS
 from .model import write_whole
-from .ops import Array, attention_forward, causal_mask, cross_entropy_backward
-from .proofs.oracles import ORACLES, Row
-from .runs import Run, TrainConfig
-from .tasks.tools import Result, scores_by_seed
-from .train import landmarks, train
+from .ops import Array
+from .runs import Run
+from .train import landmarks
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",
@@ -47,7 +43,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def panels(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height))
     return figure, list(np.ravel(figure.subplots(1, columns, squeeze=False)))
 
@@ -58,7 +54,7 @@ def loss_curve(lines: Sequence[Mapping[str, Any]], landmarks: Mapping[str, float
     lines: the records of a log.jsonl. landmarks: nats by what they are, such as the entropy.
     """
     with rc_context(STYLE):
-        figure, (axes,) = _figure(7, 4)
+        figure, (axes,) = panels(7, 4)
         steps = [line["step"] for line in lines]
         axes.plot(steps, [line["loss"] for line in lines], color=SKY, lw=0.8, label="batch")
         looks = [line for line in lines if "heldout" in line]
@@ -78,7 +74,7 @@ def attention_map(a: Array, words: Sequence[str], title: str = "") -> Figure:
     """Who reads whom: row i, the query, spreads a weight of 1 over the keys j.   a (T, S)"""
     with rc_context(STYLE | {"axes.grid": False}):
         T, S = a.shape
-        figure, (axes,) = _figure(1.6 + 0.75 * S, 1.2 + 0.6 * T)
+        figure, (axes,) = panels(1.6 + 0.75 * S, 1.2 + 0.6 * T)
         image = axes.imshow(a, cmap="cividis", vmin=0, vmax=1, aspect="auto")
         axes.set_xticks(range(S), words[:S], rotation=45, ha="right")
         axes.set_yticks(range(T), words[:T])
@@ -105,7 +101,7 @@ def heatmaps(
     """
     with rc_context(STYLE | {"axes.grid": False}):
         width, height = 1.6 + 0.55 * len(columns), 1.0 + 0.4 * len(rows)
-        figure, axes = _figure(width * len(tables), height, columns=len(tables))
+        figure, axes = panels(width * len(tables), height, columns=len(tables))
         for ax, (title, table) in zip(axes, tables.items(), strict=True):
             signed, top = bool(table.min() < 0), np.abs(table).max() or 1.0
             low, cmap = (-top, "PuOr") if signed else (0, "cividis")
@@ -145,7 +141,7 @@ def embedding_plane(
     groups: sets of symbols by name, drawn in one colour and shape each.
     """
     with rc_context(STYLE):
-        figure, (axes,) = _figure(7.5, 5.5)
+        figure, (axes,) = panels(7.5, 5.5)
         places, shares = principal_plane(table)
         groups = groups or {"": symbols}
         for n, (name, members) in enumerate(groups.items()):
@@ -188,7 +184,7 @@ def v_curve(f: Callable[[Array], Any], x: Array, exact: Array) -> Figure:
     }
     steps = 10.0 ** np.arange(-15, 0)
     with rc_context(STYLE):
-        figure, (axes,) = _figure(7, 4.5)
+        figure, (axes,) = panels(7, 4.5)
         for name, (slope, function, colour, marker) in methods.items():
             gaps = [np.abs(slope(function, x, h) - exact).max() for h in steps]
             errors = np.maximum(np.array(gaps, float) / np.abs(exact).max(), 1e-17)
@@ -204,7 +200,7 @@ def four_paths(paths: Paths, words: Sequence[str]) -> Figure:
     parts = {**paths._asdict(), "sum: dE": sum(paths)}
     largest = max(np.abs(part).max() for part in parts.values())
     with rc_context(STYLE | {"axes.grid": False}):
-        figure, axes = _figure(11, 2.9, columns=5)
+        figure, axes = panels(11, 2.9, columns=5)
         for ax, (name, part) in zip(axes, parts.items(), strict=True):
             image = ax.imshow(part, cmap="PuOr", vmin=-largest, vmax=largest, aspect="auto")
             for i, j in np.ndindex(part.shape):
@@ -228,7 +224,7 @@ def three_masks(maps: Mapping[str, Array], source: int) -> Figure:
         r"$x_i$ reads every $x_j$;  $y_i$ every $x_j$, and $y_j$ with $j \leq i$",
     )
     with rc_context(STYLE | {"axes.grid": False, "font.size": 14}):
-        figure, axes = _figure(13.5, 5.3, columns=3)
+        figure, axes = panels(13.5, 5.3, columns=3)
         for ax, (title, a), mask in zip(axes, maps.items(), masks, strict=True):
             image = ax.imshow(np.ma.masked_equal(a, 0), cmap="cividis", vmin=0, vmax=1)
             i, j = np.nonzero(a == 0)
@@ -249,30 +245,6 @@ def three_masks(maps: Mapping[str, Array], source: int) -> Figure:
     return figure
 
 
-def kill_matrix(rows: Sequence[Row]) -> Figure:
-    """Which oracle sees how many of the mistakes in an op, a model or an optimizer."""
-    subjects = list(dict.fromkeys(row.mutant.subject for row in rows))
-    counts, seen = np.zeros(len(subjects)), np.zeros((len(subjects), len(ORACLES)))
-    for row in rows:
-        counts[subjects.index(row.mutant.subject)] += 1
-        seen[subjects.index(row.mutant.subject)] += [bool(row.seen[o]) for o in ORACLES]
-    alone = [sum(row.killers == (oracle,) for row in rows) for oracle in ORACLES]
-    with rc_context(STYLE | {"axes.grid": False}):
-        figure, (axes,) = _figure(7.5, 1.6 + 0.3 * len(subjects))
-        axes.imshow(seen / counts[:, None], cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
-        for i, j in np.ndindex(seen.shape):
-            share = seen[i, j] / counts[i]
-            text = f"{seen[i, j]:.0f}/{counts[i]:.0f}" if share else "."
-            colour = "white" if share > 0.6 else "black"
-            axes.text(j, i, text, ha="center", va="center", color=colour, size=9)
-        names = [f"{o}\n({n} seen by it alone)" for o, n in zip(ORACLES, alone, strict=True)]
-        axes.set_xticks(range(len(ORACLES)), names, size=8)
-        axes.set_yticks(range(len(subjects)), subjects, size=9)
-        axes.xaxis.tick_top()
-        axes.set_xlabel(f"{len(rows)} mistakes, {sum(not row.killers for row in rows)} unseen")
-    return figure
-
-
 def ladder_map(
     rungs: Sequence[str],
     languages: Sequence[str],
@@ -286,7 +258,7 @@ def ladder_map(
     the least excess that was derived, where that is not 0.
     """
     with rc_context(STYLE | {"axes.grid": False}):
-        figure, (axes,) = _figure(3.6 + 1.15 * len(languages), 1.3 + 0.55 * len(rungs))
+        figure, (axes,) = panels(3.6 + 1.15 * len(languages), 1.3 + 0.55 * len(rungs))
         top = max(excess.max(), 0.1)
         image = axes.imshow(excess, cmap="cividis_r", vmin=0, vmax=top, aspect="auto")
         for i, j in np.ndindex(excess.shape):
@@ -304,7 +276,7 @@ def marked_attention(maps: Mapping[str, Array], words: Sequence[str], marks: Arr
     """Attention maps (T, T) of one text side by side, a square around each pair where `marks`."""
     with rc_context(STYLE | {"axes.grid": False}):
         n = len(words)
-        figure, axes = _figure((1.0 + 0.22 * n) * len(maps), 1.3 + 0.22 * n, columns=len(maps))
+        figure, axes = panels((1.0 + 0.22 * n) * len(maps), 1.3 + 0.22 * n, columns=len(maps))
         queries, keys = np.nonzero(marks)
         for ax, (title, a) in zip(axes, maps.items(), strict=True):
             image = ax.imshow(a, cmap="cividis", vmin=0, vmax=1)
@@ -339,7 +311,7 @@ def score_dots(scores: Mapping[str, Mapping[str, Sequence[float]]], title: str) 
     """
     methods, metrics = list(scores), list(next(iter(scores.values())))
     with rc_context(STYLE):
-        figure, axes = _figure(1.6 + 2.4 * len(metrics), 1.3 + 0.4 * len(methods), len(metrics))
+        figure, axes = panels(1.6 + 2.4 * len(metrics), 1.3 + 0.4 * len(methods), len(metrics))
         for ax, metric in zip(axes, metrics, strict=True):
             for n, method in enumerate(methods):
                 seeds = scores[method][metric]
@@ -379,82 +351,6 @@ def run_pictures(run: Run) -> dict[str, Figure]:
         "loss": loss_curve(lines, landmarks(corpus)),
         "embeddings": embedding_plane(model.params["E"], symbols, groups),
         "attention": attention_map(a, [_visible(symbols[i]) for i in ids], title),
-    }
-
-
-def draw_task(result: Result, folder: Path) -> list[Path]:
-    """The scores of all seeds, and who read whom in the answers that task_text shows."""
-    title = f"{result.task}: held-out compositions"
-    pictures = {"scores": score_dots(scores_by_seed(result), title)}
-    counts: Counter[str] = Counter()
-    for answer in result.outcomes[0].answers:
-        verdict = "right" if answer.right else "wrong"
-        counts[verdict] += 1
-        maps = reading_maps(answer.attention, answer.readers, answer.words, f"{verdict} answer")
-        pictures[f"{verdict}_{counts[verdict]}"] = maps
-    return save_figures(pictures, folder)
-
-
-def draw_course(folder: Path) -> list[Path]:
-    """The README's figures of section 4. Trains its model on `topics`, in a folder that goes."""
-    with tempfile.TemporaryDirectory() as scratch:
-        defaults = AttentionLMConfig(), CorpusConfig(), TrainConfig()
-        run = Run.start(Path(scratch) / "topics", AttentionLM, *defaults)
-        train(run, progress=False)
-        pictures = {f"topics_{name}": figure for name, figure in run_pictures(run).items()}
-    pictures["v_curve"] = _v_curve_of_section_4()
-    pictures["four_paths"] = _four_paths_of_s1_s2_s3()
-    pictures["three_masks"] = three_masks(attention_of_the_family(), source=3)
-    return save_figures(pictures, folder)
-
-
-def s1_s2_s3() -> tuple[AttentionLM, Array, Array]:
-    """The seed's example with numbers for paper: the model, "S1 S2 S3", and S1 as the next word."""
-    config = AttentionLMConfig(vocab_size=3, context_length=3, width=2, context="last")
-    model = AttentionLM(config, np.random.default_rng(0), np.float64)
-    model.params["E"] = [[1, 0], [0, 1], [1, 1]]
-    return model, np.array([0, 1, 2]), np.array([1, 2, 0])
-
-
-def _v_curve_of_section_4() -> Figure:
-    model, ids, targets = s1_s2_s3()
-    exact = model.loss_backward(model.loss(ids, targets)[1])["E"]
-
-    def loss(table: Array) -> Any:
-        twin = model.astype(table.dtype)
-        twin.params["E"] = table
-        return twin.loss(ids, targets)[0]
-
-    return v_curve(loss, model.params["E"], exact)
-
-
-def _four_paths_of_s1_s2_s3() -> Figure:
-    model, ids, targets = s1_s2_s3()
-    _, (cache, loss_cache) = model.loss(ids, targets)
-    paths = model.backward_paths(cross_entropy_backward(1.0, loss_cache), cache)
-    return four_paths(paths, ["S1", "S2", "S3"])
-
-
-def attention_of_the_family() -> dict[str, Array]:
-    """The weights a (6, 6) of the same q, k and v, as the three architectures call attention.
-
-    Encoder-decoder: the first three tokens read themselves, the last three read the first three,
-    and themselves backwards. That is three calls, and every row of a call sums to 1.
-    """
-    q, k, v = np.random.default_rng(0).normal(size=(3, 6, 4))
-    source, target, text = slice(0, 3), slice(3, 6), slice(0, 6)
-
-    def read(reader: slice, read: slice, mask: Array | None = None) -> Array:
-        return attention_forward(q[reader], k[read], v[read], mask, 4**-0.5)[1].a
-
-    both = np.zeros((6, 6))
-    both[source, source] = read(source, source)
-    both[target, source] = read(target, source)
-    both[target, target] = read(target, target, causal_mask(3))
-    return {
-        "Encoder: BERT": read(text, text),
-        "Decoder: GPT": read(text, text, causal_mask(6)),
-        "Encoder-decoder: Transformer": both,
     }
 
 

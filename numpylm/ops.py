@@ -164,7 +164,7 @@ def softmax_forward(s: Array, mask: Array | None = None) -> tuple[Array, Array]:
         if mask.dtype != bool:
             raise InputError(f"mask must be boolean, True = may look; it is {mask.dtype}")
         real = s.real.dtype.type
-        s = np.fmin(s, np.where(mask, real(np.inf), real(-np.inf)))  # even where s is nan
+        s = np.fmin(s, np.where(mask, real(np.nan), real(-np.inf)))  # fmin(s, nan) is s
     top = _max(s)
     a = s - np.where(top == -np.inf, s.real.dtype.type(0), top)
     np.exp(a, out=a)

@@ -9,16 +9,15 @@ from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.bert import BERT, BERTConfig
 from numpylm.config import InputError
 from numpylm.corpora import CorpusConfig
+from numpylm.course.figures import attention_of_the_family, draw_course, s1_s2_s3
 from numpylm.figures import (
     attention_map,
-    draw_course,
     draw_run,
     embedding_plane,
     four_paths,
     loss_curve,
     principal_plane,
     run_pictures,
-    s1_s2_s3,
     save_figures,
     three_masks,
     v_curve,
@@ -143,7 +142,7 @@ def test_odd_symbols_are_drawn_as_they_are_or_as_escapes_without_a_warning(tmp_p
 
 def test_every_architecture_reads_what_the_picture_of_the_three_masks_says():
     """The weights of real models of the three kinds are 0 where those of the picture are."""
-    maps = list(figures.attention_of_the_family().values())
+    maps = list(attention_of_the_family().values())
     sizes = {"vocab_size": 9, "context_length": 6, "layers": 1, "heads": 1, "width": 4}
     some, ids = np.random.default_rng(0), np.arange(3, 9)
     bert = BERT(BERTConfig(**sizes), some).encode(ids)[1].blocks[0].attention.attention.a
@@ -159,7 +158,7 @@ def test_every_architecture_reads_what_the_picture_of_the_three_masks_says():
 
 
 def test_the_three_masks_are_drawn_with_a_cross_where_nobody_may_look():
-    maps = figures.attention_of_the_family()
+    maps = attention_of_the_family()
     panels = three_masks(maps, source=3).axes[:3]
     assert [ax.get_title() for ax in panels] == list(maps)
     for ax, a in zip(panels, maps.values(), strict=True):

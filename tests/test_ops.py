@@ -225,6 +225,12 @@ def test_f3_what_is_masked_cannot_spoil_what_is_allowed(bad):
         np.testing.assert_array_equal(a, [*alone, 0])
 
 
+def test_f3_an_allowed_nan_stays_one_without_a_warning():
+    s, mask = np.array([[0.0, np.nan], [0.0, 1.0]], np.float32), np.array([True, True])
+    a, _ = softmax_forward(s, mask)
+    assert np.isnan(a[0]).all() and np.isfinite(a[1]).all()
+
+
 def test_attention_to_no_key_is_refused():
     x = np.ones((2, 3))
     with pytest.raises(InputError, match="at least one key"):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpylm import __main__, figures, ops
+from numpylm import __main__, ops
+from numpylm.course import figures
 from numpylm.course.notation import FORMULAS
 from numpylm.proofs import duals
 from numpylm.proofs.gradcases import ModelCase, OpCase

@@ -14,7 +14,7 @@ from numpylm.__main__ import main
 from numpylm.bert import BERTConfig
 from numpylm.bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan
 from numpylm.config import InputError
-from numpylm.figures import draw_task, reading_maps, score_dots
+from numpylm.figures import reading_maps, score_dots
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.ops import IGNORE
 from numpylm.tasks.corpora import END, agreement, agreement_corpus, reviews_corpus, stories_corpus
@@ -39,6 +39,7 @@ from numpylm.tasks.tools import (
     TranslationConfig,
     Vocabulary,
     chosen,
+    draw_task,
     fit,
     mean_heads,
     minibatches,

@@ -50,7 +50,7 @@ PARTS = {  # the reading order
     "proofs.mutants_optim proofs.mutants_numbers proofs.mutants",
     "What went wrong?": "proofs.probes proofs.answers proofs.describe proofs.diagnose",
     "The course": "course course.notation course.cards course.exercises course.ladder "
-    "course.induction course.notebooks",
+    "course.induction course.figures course.notebooks",
     "The four tasks": "tasks tasks.run tasks.tools tasks.corpora tasks.pairs tasks.baselines "
     "tasks.reading tasks.writing",
     "The book": "book book.write book.text book.index book.pages book.across book.notebooks "

@@ -284,7 +284,7 @@ def walk_script() -> str:
 
 def examples() -> list[dict[str, Any]]:
     """Each a name, the words of the vocabulary, E (V, C), the ids of a text, and of the next."""
-    from ..figures import s1_s2_s3
+    from ..course.figures import s1_s2_s3
 
     model, ids, targets = s1_s2_s3()
     return [

@@ -5,5 +5,6 @@ cards        a formula beside its code
 exercises    a question that grades its answer
 ladder       what each piece of a GPT is for, in nats
 induction    why two layers can do what one cannot
+figures      those of the README
 notebooks    run them, keep what they printed, compare it
 """

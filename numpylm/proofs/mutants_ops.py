@@ -171,7 +171,7 @@ SOFTMAX = [
             "the mask adds -10000",
             "the mask adds a large finite number, which a larger score overrules: set −∞",
             edit(
-                "np.fmin(s, np.where(mask, real(np.inf), real(-np.inf)))",
+                "np.fmin(s, np.where(mask, real(np.nan), real(-np.inf)))",
                 "s + np.where(mask, real(0), real(-1e4))",
             ),
         ),

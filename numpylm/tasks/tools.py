@@ -1,13 +1,16 @@
 """What the four tasks share: their settings, words and batches, the loop, and the report."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..config import Config, InputError, option
+from ..figures import reading_maps, save_figures, score_dots
 from ..model import Model
 from ..ops import Array
 from ..optim import Adam, clip_by_global_norm, learning_rate_at
@@ -190,3 +193,16 @@ def reading(answer: Answer, most: int = 3) -> list[str]:
         shown = ", ".join(f"{answer.words[j]} {a[j]:.2f}" for j in best)
         lines.append(f"   {reader:>12} reads {shown}")
     return lines
+
+
+def draw_task(result: Result, folder: Path) -> list[Path]:
+    """The scores of all seeds, and who read whom in the answers that task_text shows."""
+    title = f"{result.task}: held-out compositions"
+    pictures = {"scores": score_dots(scores_by_seed(result), title)}
+    counts: Counter[str] = Counter()
+    for answer in result.outcomes[0].answers:
+        verdict = "right" if answer.right else "wrong"
+        counts[verdict] += 1
+        maps = reading_maps(answer.attention, answer.readers, answer.words, f"{verdict} answer")
+        pictures[f"{verdict}_{counts[verdict]}"] = maps
+    return save_figures(pictures, folder)

@@ -1,0 +1,105 @@
+"""The README's figures of section 4, and the picture of the kill matrix."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from ..attention_lm import AttentionLM, AttentionLMConfig
+from ..corpora import CorpusConfig
+from ..figures import STYLE, four_paths, panels, run_pictures, save_figures, three_masks, v_curve
+from ..ops import Array, attention_forward, causal_mask, cross_entropy_backward
+from ..proofs.oracles import ORACLES, Row
+from ..runs import Run, TrainConfig
+from ..train import train
+
+
+def draw_course(folder: Path) -> list[Path]:
+    """The README's figures of section 4. Trains its model on `topics`, in a folder that goes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        defaults = AttentionLMConfig(), CorpusConfig(), TrainConfig()
+        run = Run.start(Path(scratch) / "topics", AttentionLM, *defaults)
+        train(run, progress=False)
+        pictures = {f"topics_{name}": figure for name, figure in run_pictures(run).items()}
+    pictures["v_curve"] = _v_curve_of_section_4()
+    pictures["four_paths"] = _four_paths_of_s1_s2_s3()
+    pictures["three_masks"] = three_masks(attention_of_the_family(), source=3)
+    return save_figures(pictures, folder)
+
+
+def s1_s2_s3() -> tuple[AttentionLM, Array, Array]:
+    """The seed's example with numbers for paper: the model, "S1 S2 S3", and S1 as the next word."""
+    config = AttentionLMConfig(vocab_size=3, context_length=3, width=2, context="last")
+    model = AttentionLM(config, np.random.default_rng(0), np.float64)
+    model.params["E"] = [[1, 0], [0, 1], [1, 1]]
+    return model, np.array([0, 1, 2]), np.array([1, 2, 0])
+
+
+def _v_curve_of_section_4() -> Figure:
+    model, ids, targets = s1_s2_s3()
+    exact = model.loss_backward(model.loss(ids, targets)[1])["E"]
+
+    def loss(table: Array) -> Any:
+        twin = model.astype(table.dtype)
+        twin.params["E"] = table
+        return twin.loss(ids, targets)[0]
+
+    return v_curve(loss, model.params["E"], exact)
+
+
+def _four_paths_of_s1_s2_s3() -> Figure:
+    model, ids, targets = s1_s2_s3()
+    _, (cache, loss_cache) = model.loss(ids, targets)
+    paths = model.backward_paths(cross_entropy_backward(1.0, loss_cache), cache)
+    return four_paths(paths, ["S1", "S2", "S3"])
+
+
+def attention_of_the_family() -> dict[str, Array]:
+    """The weights a (6, 6) of the same q, k and v, as the three architectures call attention.
+
+    Encoder-decoder: the first three tokens read themselves, the last three read the first three,
+    and themselves backwards. That is three calls, and every row of a call sums to 1.
+    """
+    q, k, v = np.random.default_rng(0).normal(size=(3, 6, 4))
+    source, target, text = slice(0, 3), slice(3, 6), slice(0, 6)
+
+    def read(reader: slice, read: slice, mask: Array | None = None) -> Array:
+        return attention_forward(q[reader], k[read], v[read], mask, 4**-0.5)[1].a
+
+    both = np.zeros((6, 6))
+    both[source, source] = read(source, source)
+    both[target, source] = read(target, source)
+    both[target, target] = read(target, target, causal_mask(3))
+    return {
+        "Encoder: BERT": read(text, text),
+        "Decoder: GPT": read(text, text, causal_mask(6)),
+        "Encoder-decoder: Transformer": both,
+    }
+
+
+def kill_matrix(rows: Sequence[Row]) -> Figure:
+    """Which oracle sees how many of the mistakes in an op, a model or an optimizer."""
+    subjects = list(dict.fromkeys(row.mutant.subject for row in rows))
+    counts, seen = np.zeros(len(subjects)), np.zeros((len(subjects), len(ORACLES)))
+    for row in rows:
+        counts[subjects.index(row.mutant.subject)] += 1
+        seen[subjects.index(row.mutant.subject)] += [bool(row.seen[o]) for o in ORACLES]
+    alone = [sum(row.killers == (oracle,) for row in rows) for oracle in ORACLES]
+    with rc_context(STYLE | {"axes.grid": False}):
+        figure, (axes,) = panels(7.5, 1.6 + 0.3 * len(subjects))
+        axes.imshow(seen / counts[:, None], cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
+        for i, j in np.ndindex(seen.shape):
+            share = seen[i, j] / counts[i]
+            text = f"{seen[i, j]:.0f}/{counts[i]:.0f}" if share else "."
+            colour = "white" if share > 0.6 else "black"
+            axes.text(j, i, text, ha="center", va="center", color=colour, size=9)
+        names = [f"{o}\n({n} seen by it alone)" for o, n in zip(ORACLES, alone, strict=True)]
+        axes.set_xticks(range(len(ORACLES)), names, size=8)
+        axes.set_yticks(range(len(subjects)), subjects, size=9)
+        axes.xaxis.tick_top()
+        axes.set_xlabel(f"{len(rows)} mistakes, {sum(not row.killers for row in rows)} unseen")
+    return figure
