@@ -315,25 +315,25 @@ def test_a_process_that_is_killed_ends_the_other_and_leaves_the_last_checkpoint(
     assert Run.resume(tmp_path / "run").step % 5 == 0
 
 
+def require_stopped_and_saved(process, folder):
+    code, said = end_of(process)
+    assert code != 0 and "stopped after step" in said
+    assert Run.resume(folder).step == len(losses(folder))
+
+
 @needs_mpi
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_signal_to_one_process_stops_both_after_the_same_step_and_saves_it(tmp_path, rank):
     process, pids = run_of_two(tmp_path)
     os.kill(pids[rank], signal.SIGINT)
-    code, said = end_of(process)
-    assert code != 0 and "stopped after step" in said
-    run = Run.resume(tmp_path / "run")
-    assert run.step == len(losses(run.folder))
+    require_stopped_and_saved(process, tmp_path / "run")
 
 
 @needs_mpi
 def test_a_signal_to_mpiexec_stops_and_saves_too(tmp_path):
     process, _ = run_of_two(tmp_path)
     process.send_signal(signal.SIGINT)
-    code, said = end_of(process)
-    assert code != 0 and "stopped after step" in said
-    run = Run.resume(tmp_path / "run")
-    assert run.step == len(losses(run.folder))
+    require_stopped_and_saved(process, tmp_path / "run")
 
 
 @needs_mpi

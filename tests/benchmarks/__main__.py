@@ -7,6 +7,7 @@ something with one thread.
 
 import argparse
 import datetime
+import math
 import shlex
 import sys
 from collections.abc import Iterator
@@ -163,7 +164,7 @@ def machines(options: argparse.Namespace) -> Iterator[str]:
         case = CASES[name]
         contenders = {"step": (numpylm_step, case, 1)}
         step = alternate(contenders, options.rounds, STEPS[name], options.clock)["step"].median
-        size = 4 * sum(_product(shape) for shape in GPT.shapes(case.config).values())
+        size = 4 * sum(map(math.prod, GPT.shapes(case.config).values()))
         for network, figures in NETWORKS.items():
 
             def learning(n: int, size: int = size, step: float = step, f: Any = figures) -> float:
@@ -172,13 +173,6 @@ def machines(options: argparse.Namespace) -> Iterator[str]:
             last = next((n for n in range(2, 10_001) if learning(n) < PAYS), 10_001) - 1
             shares = [f"{learning(n):.0%}" for n in MACHINES]
             yield row(case.title, network, *shares, last if last < 10_000 else "10,000 and more")
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
 
 
 def growth(options: argparse.Namespace) -> Iterator[str]:
