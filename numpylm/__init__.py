@@ -31,14 +31,14 @@ book          formulas next to the code, in a browser
 """
 
 from .attention_lm import AttentionLM, AttentionLMConfig
-from .config import InputError
 from .corpora import Corpus, CorpusConfig, load_corpus
-from .generate import GenerateConfig
+from .errors import InputError
 from .gpt import GPT, GPTConfig
 from .gradcheck import check_model, check_op
 from .model import Model, Parameters
 from .optim import SGD, Adam
 from .runs import Run, TrainConfig, load_trained
+from .sampling import GenerateConfig
 
 __version__ = "0.1.0"
 

@@ -13,24 +13,25 @@ import numpy as np
 
 from .batches import sweep
 from .book.write import write_book
-from .config import Config, InputError, add_flags, from_flags
+from .checks.gradient_cases import check_everything
+from .checks.oracles import closing, heading, kill_matrix
+from .config import Config, add_flags, from_flags
 from .corpora import CorpusConfig, load_corpus
-from .course.figures import draw_course
-from .course.figures import kill_matrix as draw_kill_matrix
+from .course.course_figures import draw_course
+from .course.course_figures import kill_matrix as draw_kill_matrix
 from .course.induction import InductionConfig, draw_induction, induction_text, train_layers
 from .course.ladder import LadderConfig, climb, draw_ladder, ladder_text
-from .course.notebooks import notebooks_in, refresh
+from .course.notebook_files import notebooks_in, refresh
+from .errors import InputError
 from .figures import draw_run, drawing_folder, save_figures
-from .generate import GenerateConfig, generate, next_probabilities
 from .gradcheck import Report
 from .metrics import evaluate
 from .parallel import ALONE, Team
-from .proofs.gradcases import check_everything
-from .proofs.oracles import closing, heading, kill_matrix
 from .runs import MODELS, RECIPES, Run, load_trained
+from .sampling import GenerateConfig, generate, next_probabilities
 from .tasks.run import TASKS, run_task
 from .tasks.tools import draw_task, task_text
-from .train import introduction, landmarks, summary, train, verdict
+from .training import introduction, landmarks, summary, train, verdict
 
 
 def main(words: Sequence[str] | None = None) -> int:

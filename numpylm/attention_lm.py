@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .config import InputError, option
+from .config import option
+from .errors import InputError
 from .model import Model, ModelConfig, Parameters
 from .ops import (
     Array,

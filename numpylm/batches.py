@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .config import InputError
+from .errors import InputError
 
 Batch = tuple[np.ndarray, np.ndarray]  # x and y, of one shape
 

@@ -30,7 +30,8 @@ from .blocks import (
     self_attention_shapes,
     weights,
 )
-from .config import InputError, option
+from .config import option
+from .errors import InputError
 from .model import Model, ModelConfig, Parameters
 from .ops import (
     IGNORE,
@@ -80,7 +81,7 @@ class BERTConfig(ModelConfig):
         return self.hidden or 4 * self.width
 
 
-class BlockCache(NamedTuple):
+class BERTBlockCache(NamedTuple):
     """In the order of computation; attention.attention.a holds the weights (..., H, T, T)."""
 
     attention: SelfAttentionCache
@@ -91,21 +92,21 @@ class BlockCache(NamedTuple):
     norm2: tuple
 
 
-class EncoderCache(NamedTuple):
-    """In the order of computation; one BlockCache for each block."""
+class BERTEncoderCache(NamedTuple):
+    """In the order of computation; one BERTBlockCache for each block."""
 
     embedding: tuple
     segments: tuple
     positions: tuple
     norm: tuple
     dropout: Array | None
-    blocks: tuple[BlockCache, ...]
+    blocks: tuple[BERTBlockCache, ...]
 
 
 class BERTCache(NamedTuple):
     """In the order of computation."""
 
-    encoder: EncoderCache
+    encoder: BERTEncoderCache
     head: tuple
 
 
@@ -229,7 +230,7 @@ class BERT(Model):
         rng: np.random.Generator | None = None,
         segments: Any = None,
         attend: Any = None,
-    ) -> tuple[Array, EncoderCache]:
+    ) -> tuple[Array, BERTEncoderCache]:
         """ids (..., T)  ->  h (..., T, C)
 
         segments (..., T) in [0, config.segments), all 0 if not given. attend (..., T) boolean, True
@@ -249,7 +250,9 @@ class BERT(Model):
         for block in _blocks(config):
             h, cache = self._block_forward(h, block, mask, rng)
             caches.append(cache)
-        return h, EncoderCache(embedding, segments_cache, positions, norm, dropout, tuple(caches))
+        return h, BERTEncoderCache(
+            embedding, segments_cache, positions, norm, dropout, tuple(caches)
+        )
 
     def norm(self, part: str) -> list[Any]:
         """What layer_norm_forward takes after x."""
@@ -257,7 +260,7 @@ class BERT(Model):
 
     def _block_forward(
         self, h: Array, block: str, mask: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, BlockCache]:
+    ) -> tuple[Array, BERTBlockCache]:
         """h ← norm1(h + attention(h))    h ← norm2(h + feed_forward(h))"""
         p, config = self.params, self.config
         attend = [*weights(p, f"{block}.attention", SELF_ATTENTION), config.heads, mask]
@@ -268,9 +271,9 @@ class BERT(Model):
         y, feed_forward = feed_forward_forward(h, *feed)
         y, dropout2 = dropout_forward(y, config.dropout, rng)
         h, norm2 = layer_norm_forward(h + y, *self.norm(f"{block}.norm2"))
-        return h, BlockCache(attention, dropout1, norm1, feed_forward, dropout2, norm2)
+        return h, BERTBlockCache(attention, dropout1, norm1, feed_forward, dropout2, norm2)
 
-    def encode_backward(self, dh: Array, cache: EncoderCache, grads: Parameters) -> None:
+    def encode_backward(self, dh: Array, cache: BERTEncoderCache, grads: Parameters) -> None:
         """The lines of encode upwards: the gradients of its parameters are added to `grads`.
 
         e_t + g_t + P[t]   =>   the three get the same gradient: de = dg = dy, dP_t = Σ_b dy_bt
@@ -285,7 +288,7 @@ class BERT(Model):
         grads["E"] += embedding_backward(dy, cache.embedding)
 
     @staticmethod
-    def _block_backward(dh: Array, block: str, cache: BlockCache, grads: Parameters) -> Array:
+    def _block_backward(dh: Array, block: str, cache: BERTBlockCache, grads: Parameters) -> Array:
         """h' = norm(h + f(h))   =>   ds = norm_backward(dh'),  dh = ds + f_backward(ds)
 
         Unlike in GPT, the residual path passes through every norm. Twice, the second line first.

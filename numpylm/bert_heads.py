@@ -10,7 +10,8 @@ import numpy as np
 
 from .bert import BERT, LINEAR, BERTConfig, check_range
 from .blocks import Shapes, put, weights
-from .config import InputError, option
+from .config import option
+from .errors import InputError
 from .model import Parameters
 from .ops import (
     IGNORE,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .config import InputError
+from .errors import InputError
 from .model import Parameters
 from .ops import (
     Array,

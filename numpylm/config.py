@@ -1,7 +1,7 @@
 """What a reader may choose: frozen dataclasses whose fields carry their own help and bounds.
 
 The command line's flags and the JSON of a checkpoint both come from these fields, so an option is
-written once. `InputError` is what numpylm raises for a mistake of its user, here and everywhere.
+written once.
 """
 
 import dataclasses
@@ -13,9 +13,7 @@ from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-
-class InputError(ValueError):
-    """A mistake in what numpylm was given. The message names it and says what to do."""
+from .errors import InputError
 
 
 def option(

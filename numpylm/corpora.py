@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import Config, InputError, option
+from .config import Config, option
+from .errors import InputError
 from .languages import LANGUAGES
 from .tokenizers import TOKENIZERS, CharTokenizer, Tokenizer, WordTokenizer
 

@@ -17,14 +17,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .attention_lm import Paths
-from .config import InputError
+from .checkpoints import write_whole
+from .errors import InputError
 from .gpt import GPT
 from .gradcheck import central_difference, complex_step
 from .languages import TOPICS
-from .model import write_whole
 from .ops import Array
 from .runs import Run
-from .train import landmarks
+from .training import landmarks
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",

@@ -66,7 +66,7 @@ class GPTConfig(ModelConfig):
         check_heads(self.width, self.heads)
 
 
-class BlockCache(NamedTuple):
+class GPTBlockCache(NamedTuple):
     """In the order of computation; attention.attention.a holds the weights (..., H, T, T)."""
 
     norm1: tuple
@@ -78,12 +78,12 @@ class BlockCache(NamedTuple):
 
 
 class GPTCache(NamedTuple):
-    """In the order of computation; one BlockCache for each block."""
+    """In the order of computation; one GPTBlockCache for each block."""
 
     embedding: tuple
     positions: tuple
     dropout: Array | None
-    blocks: tuple[BlockCache, ...]
+    blocks: tuple[GPTBlockCache, ...]
     norm: tuple
     output: tuple
 
@@ -149,7 +149,7 @@ class GPT(Model):
 
     def _block_forward(
         self, h: Array, block: str, mask: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, BlockCache]:
+    ) -> tuple[Array, GPTBlockCache]:
         """h ← h + attention(norm1(h))    h ← h + feed_forward(norm2(h))"""
         p, config = self.params, self.config
         y, norm1 = layer_norm_forward(h, *weights(p, f"{block}.norm1", NORM))
@@ -162,7 +162,7 @@ class GPT(Model):
             y, *weights(p, f"{block}.feed_forward", FEED_FORWARD)
         )
         y, dropout2 = dropout_forward(y, config.dropout, rng)
-        return h + y, BlockCache(norm1, attention, dropout1, norm2, feed_forward, dropout2)
+        return h + y, GPTBlockCache(norm1, attention, dropout1, norm2, feed_forward, dropout2)
 
     def backward(self, dlogits: Array, cache: GPTCache) -> Parameters:
         """The lines of forward upwards.
@@ -181,7 +181,7 @@ class GPT(Model):
         return grads
 
     @staticmethod
-    def _block_backward(dh: Array, block: str, cache: BlockCache, grads: Parameters) -> Array:
+    def _block_backward(dh: Array, block: str, cache: GPTBlockCache, grads: Parameters) -> Array:
         """h' = h + f(h)   =>   dh = dh' + f_backward(dh'): the residual path hands dh' on as it is.
 
         Twice, the second line of the forward first. The gradients of the weights go into `grads`.

@@ -13,16 +13,13 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .config import InputError
+from .errors import InputError
 from .model import Model
 from .ops import Array
-
-if TYPE_CHECKING:
-    from .proofs.diagnose import Diagnosis
 
 Known = dict[tuple[str, str], Array]  # a numerical gradient by array and method
 
@@ -245,25 +242,6 @@ def check_model(
             for n, x in model.params.items()
         ]
     )
-
-
-def diagnose(name: str, function: Callable) -> "Diagnosis":
-    """What is wrong with your `function`, in a sentence: print it.
-
-        diagnose("attention", my_backward)        my_backward(dy, cache), for every op of ops.py and
-                                                  blocks.py, with the cache of the op's forward
-        diagnose("attention_forward", f)          f(q, k, v, mask, scale), or y and a cache
-        diagnose("AttentionLM", my_backward)      my_backward(model, dlogits, cache), as the method
-                                                  is written: gradients by name, or E's alone
-        diagnose("Adam", my_step)                 my_step(optimizer, grads, learning_rate)
-
-    It names the mistake if the registry (proofs/mutants.py) holds it, or two of them together;
-    else it says which array is wrong, where and by how much. A right answer is never accused,
-    however written, and neither is the rounding of float32. Raises InputError for an unknown name.
-    """
-    from .proofs.diagnose import diagnosis  # it needs the cases, which need this file
-
-    return diagnosis(name, function)
 
 
 def _compare(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .config import InputError
+from .errors import InputError
 
 State = Any  # whatever can be a key: a letter, a pair, the brackets still open
 Step = tuple[float, str, State]  # probability, the symbol written, the state after it

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .config import InputError
+from .errors import InputError
 from .ops import IGNORE, Array, check_ids
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .config import InputError
+from .errors import InputError
 
 Array = np.ndarray
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .config import InputError
+from .errors import InputError
 from .model import Parameters
 from .ops import Array
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .config import InputError
+from .errors import InputError
 from .model import Model, Parameters
 from .ops import IGNORE, Array
 from .optim import blocks_of, in_turn

@@ -21,18 +21,13 @@ import numpy as np
 
 from .attention_lm import AttentionLM, AttentionLMConfig
 from .batches import sweep
-from .config import Config, InputError, option
+from .checkpoints import load_checkpoint, save_checkpoint, write_whole
+from .config import Config, option
 from .corpora import Corpus, CorpusConfig, load_corpus
+from .errors import InputError
 from .gpt import GPT, GPTConfig
 from .metrics import Evaluation, evaluate
-from .model import (
-    Model,
-    ModelConfig,
-    first_non_finite,
-    load_checkpoint,
-    save_checkpoint,
-    write_whole,
-)
+from .model import Model, ModelConfig, first_non_finite
 from .optim import SCHEDULES, SGD, Adam, Optimizer
 from .parallel import ALONE, Team, Workers
 from .tokenizers import Tokenizer, tokenizer_from_dict

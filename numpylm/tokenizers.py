@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .config import InputError
+from .errors import InputError
 
 BYTES = 256  # the symbols to start from; each merge adds one
 

@@ -34,7 +34,8 @@ from .blocks import (
     self_attention_shapes,
     weights,
 )
-from .config import InputError, option
+from .config import option
+from .errors import InputError
 from .model import Model, ModelConfig, Parameters
 from .ops import (
     IGNORE,

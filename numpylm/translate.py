@@ -1,7 +1,7 @@
 """From a source to a target: the likeliest next token each time, or several tries side by side.
 
 Both look for the target that the model finds likeliest; neither is sure to find it. Random choice,
-as in generate.py, is for text that may go on in many ways; a translation has few.
+as in sampling.py, is for text that may go on in many ways; a translation has few.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .config import InputError
+from .errors import InputError
 from .metrics import token_nats
 from .ops import IGNORE, Array
 from .transformer import Transformer

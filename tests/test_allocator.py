@@ -11,11 +11,11 @@ from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.corpora import CorpusConfig
 from numpylm.runs import Run, TrainConfig
 
-training = importlib.import_module("numpylm.train")  # numpylm.train itself is the function
+training = importlib.import_module("numpylm.training")  # numpylm.training itself is the function
 
 COUNT_MAPPED = """
 import ctypes, numpy as np
-import numpylm, numpylm.train
+import numpylm, numpylm.training
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "abcdefghij"]  # d: the mapped regions

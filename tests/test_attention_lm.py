@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from numpylm.attention_lm import PROJECTIONS, AttentionLM, AttentionLMConfig
-from numpylm.config import InputError
+from numpylm.checks.gradient_cases import model_cases
+from numpylm.errors import InputError
 from numpylm.gradcheck import complex_step
 from numpylm.ops import IGNORE, cross_entropy_backward
-from numpylm.proofs.gradcases import model_cases
 
 # Two orders of the same few hundred float64 operations on numbers of order 1.
 ROUNDING = 1e-12

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from numpylm.batches import sample_batch, sweep
-from numpylm.config import InputError
+from numpylm.errors import InputError
 
 T = 4
 

@@ -1,7 +1,7 @@
 """bert.py and bert_heads.py: against PyTorch, padding, what is hidden, and bad input.
 
-The cases of gradcases.py have dropout and segments; the loss of the span is checked apart, because
-two of its biases have no gradient.
+The cases of gradient_cases.py have dropout and segments; the loss of the span is checked apart,
+because two of its biases have no gradient.
 """
 
 import dataclasses
@@ -12,11 +12,11 @@ import pytest
 
 from numpylm.bert import BERT, BERTConfig, BERTForMaskedLM, mask_tokens
 from numpylm.bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan, best_span
-from numpylm.config import InputError
+from numpylm.checks.gradient_cases import model_cases, order_one
+from numpylm.errors import InputError
 from numpylm.gradcheck import METHODS, gradient_error
 from numpylm.ops import IGNORE, cross_entropy_forward
 from numpylm.optim import Adam
-from numpylm.proofs.gradcases import model_cases, order_one
 
 PARITY = 1e-10  # what is promised; 1e-14 is seen
 ROUNDING = 1e-12  # two orders of the same few thousand float64 operations on numbers of order 1

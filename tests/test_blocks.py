@@ -29,10 +29,10 @@ from numpylm.blocks import (
     self_attention_shapes,
     weights,
 )
-from numpylm.config import InputError
+from numpylm.checks.gradient_cases import block_cases
+from numpylm.errors import InputError
 from numpylm.model import Parameters
 from numpylm.ops import attention_forward, causal_mask
-from numpylm.proofs.gradcases import block_cases
 
 # Two ways to sum a few dozen float64 products of numbers near 1; each rounds by about 1e-16.
 ROUNDING = 1e-13

@@ -18,16 +18,16 @@ from numpylm import ops
 from numpylm.__main__ import main
 from numpylm.book import text as book_text
 from numpylm.book import write as book
-from numpylm.book.across import mutant_id
 from numpylm.book.index import FIGURES, PARTS, Index, ids_in, ids_of_test, page_of, slug
-from numpylm.book.notebooks import markdown
+from numpylm.book.notebook_pages import markdown
+from numpylm.book.overview import mutant_id
 from numpylm.book.pages import partner, pieces_of
 from numpylm.book.text import code, linked, prose, shapes, share_glyphs, typeset
 from numpylm.book.walk import LIMIT, STEPS
-from numpylm.config import InputError
+from numpylm.checks.mutants import EQUIVALENT, MUTANTS
 from numpylm.course import notation
 from numpylm.course.notation import FORMULAS, Formula
-from numpylm.proofs.mutants import EQUIVALENT, MUTANTS
+from numpylm.errors import InputError
 
 for package in ("ziamath", "mistune", "pygments"):
     pytest.importorskip(package, reason="the book is an extra: pip install .[book]")
@@ -382,7 +382,7 @@ def test_an_id_leads_to_its_formula_but_not_a_score_of_that_name(index):
     assert index.link("ops", "F1") == "formulas.html#F1"
     assert index.link("metrics", "F1") == ""
     assert index.link("gpt", "attention_forward") == "ops.html#attention_forward"
-    assert index.link("ops", "proofs/formulas.py") == "proofs.formulas.html"
+    assert index.link("ops", "checks/second_formulas.py") == "checks.second_formulas.html"
     assert index.link("ops", "no_such_name") == ""
 
 

@@ -5,10 +5,10 @@ import inspect
 import pytest
 
 from numpylm import ops, optim
-from numpylm.config import InputError
 from numpylm.course import cards
 from numpylm.course.cards import card, source_of
 from numpylm.course.notation import FORMULAS
+from numpylm.errors import InputError
 from numpylm.gradcheck import central_difference
 
 

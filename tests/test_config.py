@@ -7,7 +7,8 @@ from dataclasses import FrozenInstanceError, dataclass
 import numpy as np
 import pytest
 
-from numpylm.config import Config, InputError, add_flags, from_flags, option
+from numpylm.config import Config, add_flags, from_flags, option
+from numpylm.errors import InputError
 
 
 @dataclass(frozen=True)

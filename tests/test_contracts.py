@@ -11,12 +11,8 @@ import pytest
 from numpylm import gpt, ops
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.blocks import KeyValueCache
-from numpylm.config import InputError
-from numpylm.gpt import GPT, GPTConfig
-from numpylm.metrics import token_nats
-from numpylm.ops import cross_entropy_forward
-from numpylm.proofs.contracts import (
-    Subject,
+from numpylm.checks.contracts import (
+    Contender,
     batches_do_not_matter,
     cache_changes_nothing,
     causality,
@@ -27,9 +23,13 @@ from numpylm.proofs.contracts import (
     no_leak,
     order_is_used,
 )
+from numpylm.errors import InputError
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.metrics import token_nats
+from numpylm.ops import cross_entropy_forward
 
 sys.path.append(str(Path(__file__).parents[1] / "notebooks"))
-from section_5 import EncoderDecoder, EncoderDecoderConfig, over_time, swapped
+from listing import EncoderDecoder, EncoderDecoderConfig, over_time, swapped
 
 V, T, C = 12, 8, 16
 LN_V = math.log(V)
@@ -59,7 +59,7 @@ def told(positions, sure=60.0):
             np.put_along_axis(logits[:, t], ids[:, t + 1, None], sure, axis=1)
         return logits
 
-    return Subject(f, V, T, learn=nothing)
+    return Contender(f, V, T, learn=nothing)
 
 
 # ---- our models ------------------------------------------------------------------------------
@@ -108,9 +108,9 @@ def test_a_pytorch_model_in_a_lambda_is_looked_at_and_trained():
     def loss(logits, targets):
         return criterion(torch.tensor(logits), targets)
 
-    report = check_contracts(Subject(f, V, T, learn=learn, loss=loss))
+    report = check_contracts(Contender(f, V, T, learn=learn, loss=loss))
     assert report.passed and len(report.verdicts) == 6, f"\n{report}"
-    assert not causality(Subject(lambda ids: f(ids, causal=False), V, T)).passed
+    assert not causality(Contender(lambda ids: f(ids, causal=False), V, T)).passed
 
 
 # ---- no leak ---------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_guessing_without_any_noise_is_no_leak():
 
 def test_an_honest_model_is_not_called_leaky_by_chance():
     table = np.random.default_rng(1).normal(0.0, 0.005, (V, V))  # a mean closer than its noise
-    honest = Subject(lambda ids: table[ids], V, T, learn=nothing)
+    honest = Contender(lambda ids: table[ids], V, T, learn=nothing)
     below = 0
     for seed in range(20):
         verdict = no_leak(honest, steps=0, rng=np.random.default_rng(seed))
@@ -157,14 +157,14 @@ def test_an_honest_model_is_not_called_leaky_by_chance():
 
 
 def test_a_model_that_has_not_learned_to_guess_is_undecided():
-    stubborn = Subject(lambda ids: 9.0 * np.eye(V)[ids], V, T, learn=nothing)
+    stubborn = Contender(lambda ids: 9.0 * np.eye(V)[ids], V, T, learn=nothing)
     assert no_leak(stubborn).state == "undecided"
 
 
 def test_b9_training_on_unshifted_targets_is_undecided():
     model = small_gpt()
     learn = learner(model)
-    copying = Subject(lambda ids: model.forward(ids)[0], V, T, learn=lambda x, y: learn(x, x))
+    copying = Contender(lambda ids: model.forward(ids)[0], V, T, learn=lambda x, y: learn(x, x))
     assert no_leak(copying).state == "undecided"
 
 
@@ -218,7 +218,7 @@ def test_a_mask_of_minus_10000_is_seen_although_it_gives_zeros_at_first(monkeypa
 
 def test_of_a_mere_function_it_says_that_large_scores_were_not_tried():
     model = small_gpt()
-    verdict = causality(Subject(lambda ids: model.forward(ids)[0], V, T))
+    verdict = causality(Contender(lambda ids: model.forward(ids)[0], V, T))
     assert verdict.passed and "100 times as large" in verdict.says
     assert "large" not in causality(model).says
 
@@ -230,14 +230,14 @@ def test_a_norm_over_time_is_no_causal_model():
         logits, _ = model.forward(ids)
         return logits - logits.mean(axis=1, keepdims=True)
 
-    assert causality(Subject(f, V, T)).state == "broken"
+    assert causality(Contender(f, V, T)).state == "broken"
 
 
 # ---- independence ----------------------------------------------------------------------------
 
 
 def test_b6_swapped_axes_are_seen():
-    verdict = independence(Subject(swapped(section_4()), V, T))
+    verdict = independence(Contender(swapped(section_4()), V, T))
     assert verdict.state == "broken"
     assert verdict.numbers["difference"] > 0
 
@@ -249,7 +249,7 @@ def test_a_norm_over_the_batch_is_seen():
         logits, _ = model.forward(ids)
         return logits / logits.std(axis=0, keepdims=True)
 
-    assert independence(Subject(f, V, T)).state == "broken"
+    assert independence(Contender(f, V, T)).state == "broken"
 
 
 # ---- order -----------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def test_two_causal_layers_know_some_order_without_positions():
 
 def test_a_model_of_the_last_token_alone_is_told_so():
     table = np.random.default_rng(0).normal(size=(V, V))
-    verdict = order_is_used(Subject(lambda ids: table[ids], V, T))
+    verdict = order_is_used(Contender(lambda ids: table[ids], V, T))
     assert verdict.state == "broken" and "only the last token" in verdict.says
 
 
@@ -285,7 +285,7 @@ def per_batch(model, average):
         batches = [texts[i : i + B] for i in range(0, len(texts), B)]
         return average([model.loss(x[:, :-1], x[:, 1:])[0] for x in batches])
 
-    return Subject(lambda ids: model.forward(ids)[0], V, T, evaluate=evaluate)
+    return Contender(lambda ids: model.forward(ids)[0], V, T, evaluate=evaluate)
 
 
 def test_f6_a_mean_of_perplexities_and_a_mean_of_means_depend_on_the_batch_size():
@@ -304,12 +304,12 @@ WRONG_LOSSES = {
 
 @pytest.mark.parametrize("wrong", WRONG_LOSSES)
 def test_f5_a_loss_of_another_kind_is_seen(wrong):
-    subject = Subject(small_gpt().forward, V, T, loss=WRONG_LOSSES[wrong])
+    subject = Contender(small_gpt().forward, V, T, loss=WRONG_LOSSES[wrong])
     assert loss_is_cross_entropy(subject).state == "broken"
 
 
 def test_f5_ours_is_cross_entropy_and_refuses_swapped_axes_where_it_can_tell():
-    ours = Subject(small_gpt().forward, V, T, loss=lambda z, y: cross_entropy_forward(z, y)[0])
+    ours = Contender(small_gpt().forward, V, T, loss=lambda z, y: cross_entropy_forward(z, y)[0])
     assert loss_is_cross_entropy(ours).passed
     with pytest.raises(InputError, match="without the last axis"):
         cross_entropy_forward(np.zeros((5, V, T)), np.zeros((5, T), int))
@@ -365,7 +365,7 @@ def test_dropout_that_is_on_is_an_error():
     model = GPT(replace(small_gpt().config, dropout=0.5), np.random.default_rng(0))
     rng = np.random.default_rng(1)
     with pytest.raises(InputError, match="switch dropout off"):
-        causality(Subject(lambda ids: model.forward(ids, rng)[0], V, T))
+        causality(Contender(lambda ids: model.forward(ids, rng)[0], V, T))
 
 
 @pytest.mark.parametrize(
@@ -377,22 +377,22 @@ def test_dropout_that_is_on_is_an_error():
 )
 def test_logits_of_another_shape_or_with_a_nan_are_an_error(logits, match):
     with pytest.raises(InputError, match=match):
-        causality(Subject(logits, V, T))
+        causality(Contender(logits, V, T))
 
 
 def test_a_bare_function_is_told_what_to_hand_over():
-    with pytest.raises(InputError, match=r"Subject\(f, vocab_size, length\)"):
+    with pytest.raises(InputError, match=r"Contender\(f, vocab_size, length\)"):
         check_contracts(lambda ids: ids)
 
 
 @pytest.mark.parametrize("sizes, name", [((1, 8), "vocab_size"), ((12, 2), "length")])
 def test_sizes_that_show_nothing_are_an_error(sizes, name):
     with pytest.raises(InputError, match=name):
-        Subject(lambda ids: ids, *sizes)
+        Contender(lambda ids: ids, *sizes)
 
 
 def test_what_a_contract_lacks_is_named():
-    plain = Subject(lambda ids: np.zeros((*ids.shape, V)), V, T)
+    plain = Contender(lambda ids: np.zeros((*ids.shape, V)), V, T)
     for contract, lacking in (
         (no_leak, "learn"),
         (loss_is_cross_entropy, "loss"),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from numpylm import corpora
-from numpylm.config import InputError
 from numpylm.corpora import CorpusConfig, bigram_nats, corpus_names, load_corpus, unigram_nats
+from numpylm.errors import InputError
 from numpylm.languages import LANGUAGES
 
 SHAKESPEARE = Path(__file__).parents[2] / "shared" / "data" / "tinyshakespeare.txt"

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from numpylm import ops
-from numpylm.config import InputError
+from numpylm.checks.diagnose import diagnose
+from numpylm.checks.diagnose_cases import OTHERS, subject
+from numpylm.checks.gradient_cases import block_cases, model_cases, op_cases
+from numpylm.checks.invariants import subject_of
+from numpylm.checks.mutants import EQUIVALENT, MUTANTS
+from numpylm.checks.mutation import applied, find
+from numpylm.errors import InputError
 from numpylm.gpt import GPT
-from numpylm.gradcheck import diagnose
 from numpylm.ops import attention_backward, cross_entropy_backward, linear_backward
-from numpylm.proofs.gradcases import block_cases, model_cases, op_cases
-from numpylm.proofs.invariants import subject_of
-from numpylm.proofs.mutants import EQUIVALENT, MUTANTS
-from numpylm.proofs.mutation import applied, find
-from numpylm.proofs.probes import OTHERS, subject
 
 # What a reader would ask about, where a mistake is in a helper.
 ASKED = {

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from numpylm import figures
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.bert import BERT, BERTConfig
-from numpylm.config import InputError
 from numpylm.corpora import CorpusConfig
-from numpylm.course.figures import attention_of_the_family, draw_course, s1_s2_s3
+from numpylm.course.course_figures import attention_of_the_family, draw_course, s1_s2_s3
+from numpylm.errors import InputError
 from numpylm.figures import (
     attention_map,
     draw_run,
@@ -26,7 +26,7 @@ from numpylm.gpt import GPT, GPTConfig
 from numpylm.gradcheck import central_difference
 from numpylm.ops import cross_entropy_backward
 from numpylm.runs import Run, TrainConfig
-from numpylm.train import train
+from numpylm.training import train
 from numpylm.transformer import Transformer, TransformerConfig
 
 EXACT = 1e-12  # rounding in float64

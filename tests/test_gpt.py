@@ -8,11 +8,11 @@ import pytest
 
 from numpylm import gpt, ops
 from numpylm.blocks import is_bias
-from numpylm.config import InputError
+from numpylm.checks.gradient_cases import model_cases, order_one
+from numpylm.errors import InputError
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.gradcheck import check_model
 from numpylm.ops import IGNORE
-from numpylm.proofs.gradcases import model_cases, order_one
 
 # Two float64 computations of one network a few dozen operations deep; about 1e-14 is seen.
 PARITY = 1e-10

@@ -5,7 +5,9 @@ import pytest
 
 from numpylm import ops
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
-from numpylm.config import InputError
+from numpylm.checks import gradient_cases
+from numpylm.checks.gradient_cases import block_cases, model_cases, op_cases
+from numpylm.errors import InputError
 from numpylm.gradcheck import (
     METHODS,
     Check,
@@ -16,8 +18,6 @@ from numpylm.gradcheck import (
     complex_step,
     gradient_error,
 )
-from numpylm.proofs import gradcases
-from numpylm.proofs.gradcases import block_cases, model_cases, op_cases
 
 X = np.random.default_rng(0).normal(size=(3, 4))
 
@@ -329,9 +329,9 @@ def test_everything_means_every_case_once(monkeypatch):
     def only_named(*_, name):
         return Report([Check(name, "all", ())])
 
-    monkeypatch.setattr(gradcases, "check_op", only_named)
-    monkeypatch.setattr(gradcases, "check_model", only_named)
-    walked = [report.checks[0].subject for report in gradcases.check_everything()]
+    monkeypatch.setattr(gradient_cases, "check_op", only_named)
+    monkeypatch.setattr(gradient_cases, "check_model", only_named)
+    walked = [report.checks[0].subject for report in gradient_cases.check_everything()]
     cases = [*op_cases(), *block_cases(), *model_cases()]
     assert walked == [case.name for case in cases]
     assert len(set(walked)) == len(walked)

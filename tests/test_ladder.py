@@ -11,7 +11,6 @@ import pytest
 
 from numpylm.__main__ import main
 from numpylm.attention_lm import AttentionLM
-from numpylm.config import InputError
 from numpylm.course import ladder
 from numpylm.course.ladder import (
     RUNGS,
@@ -25,6 +24,7 @@ from numpylm.course.ladder import (
     spread,
     train_rung,
 )
+from numpylm.errors import InputError
 from numpylm.gpt import GPT
 from numpylm.languages import LANGUAGES
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from numpylm.config import InputError
+from numpylm.errors import InputError
 from numpylm.languages import LANGUAGES, SHARED, TOPICS, recall
 
 LENGTH = 9

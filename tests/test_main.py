@@ -9,11 +9,11 @@ import pytest
 
 from numpylm import ops
 from numpylm.__main__ import main
+from numpylm.checks import gradient_cases
+from numpylm.checks.gradient_cases import model_cases
 from numpylm.corpora import CorpusConfig, corpus_names
-from numpylm.generate import GenerateConfig
-from numpylm.proofs import gradcases
-from numpylm.proofs.gradcases import model_cases
 from numpylm.runs import RECIPES, Run, load_trained
+from numpylm.sampling import GenerateConfig
 
 TINY = ["--steps", "6", "--eval-every", "3", "--sentences", "30", "--heldout-sentences", "10"]
 TEXT = "the cat sat on the mat and the dog lay on the rug. " * 12
@@ -273,7 +273,7 @@ def test_a_folder_that_takes_no_pictures_is_found_before_anything_is_computed(ca
 @pytest.fixture
 def few_models(monkeypatch):
     """All operations but only two models, to save time: test_gradcheck.py looks at every one."""
-    monkeypatch.setattr(gradcases, "model_cases", lambda: islice(model_cases(), 2))
+    monkeypatch.setattr(gradient_cases, "model_cases", lambda: islice(model_cases(), 2))
 
 
 def test_gradcheck_prints_a_table_and_ends_with_0_when_all_is_right(call, few_models):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
-from numpylm.config import InputError
+from numpylm.errors import InputError
 from numpylm.metrics import (
     Evaluation,
     accuracy,

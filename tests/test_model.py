@@ -11,15 +11,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
-from numpylm.config import InputError
-from numpylm.model import (
-    NonFinite,
-    Parameters,
-    first_non_finite,
-    load_checkpoint,
-    save_checkpoint,
-    write_whole,
-)
+from numpylm.checkpoints import load_checkpoint, save_checkpoint, write_whole
+from numpylm.errors import InputError
+from numpylm.model import NonFinite, Parameters, first_non_finite
 
 SHAPES = {"E": (5, 3), "gain": (3,), "scale": (), "U": (3, 2)}
 

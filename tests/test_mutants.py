@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from numpylm import blocks, gpt, ops
-from numpylm.config import InputError
-from numpylm.proofs.mutants import EQUIVALENT, MUTANTS
-from numpylm.proofs.mutation import Mutant, applied, edit, find, result
-from numpylm.proofs.oracles import SUBJECTS, all_subjects, try_mutant
+from numpylm.checks.mutants import EQUIVALENT, MUTANTS
+from numpylm.checks.mutation import Mutant, applied, edit, find, result
+from numpylm.checks.oracles import SUBJECTS, all_subjects, try_mutant
+from numpylm.errors import InputError
 
 NAMES = {str(mutant) for mutant in MUTANTS}
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from formula_texts import SAID
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
-from said_twice import SAID
 
 from numpylm import blocks, ops
 from numpylm.book.index import Index
 from numpylm.book.text import shapes
-from numpylm.config import InputError
+from numpylm.checks import gradient_cases
+from numpylm.checks.mutants import MUTANTS
 from numpylm.course import notation
 from numpylm.course.notation import (
     FORMULAS,
@@ -26,8 +27,7 @@ from numpylm.course.notation import (
     formulas_of,
     letters_of,
 )
-from numpylm.proofs import gradcases
-from numpylm.proofs.mutants import MUTANTS
+from numpylm.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 ALL = list(FORMULAS.values())
@@ -44,7 +44,7 @@ COMMANDS = {
 
 
 INDEX = Index(ROOT)
-CASES = [*gradcases.op_cases(), *gradcases.block_cases()]
+CASES = [*gradient_cases.op_cases(), *gradient_cases.block_cases()]
 PAIRS = list(dict.fromkeys(f for case in CASES for f in (case.forward, case.backward)))
 
 
@@ -109,7 +109,7 @@ def test_every_forward_belongs_to_a_formula():
 
 @all_of(DIFFERENTIABLE)
 def test_every_differentiable_formula_has_backwards_that_are_checked(f):
-    checked = {case.op for case in (*gradcases.op_cases(), *gradcases.block_cases())}
+    checked = {case.op for case in (*gradient_cases.op_cases(), *gradient_cases.block_cases())}
     assert len(f.backwards) == len(f.names)
     for forward, backward in zip(f.code, f.backwards, strict=True):
         op = forward.__name__.removesuffix("_forward")
@@ -181,7 +181,7 @@ def test_every_line_of_latex_stands_in_a_docstring_too(f):
     for latex, docstrings in sides(f):
         for line in latex:
             said[line] = said.get(line, "") + squeezed(" ".join(docstrings))
-    assert set(said) == set(SAID[f.id]), "tests/said_twice.py lists each line once"
+    assert set(said) == set(SAID[f.id]), "tests/formula_texts.py lists each line once"
     for line, text in SAID[f.id].items():
         for part in [text] if isinstance(text, str) else text:
             assert squeezed(part) in said[line], f"{line} is {part}"

@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from numpylm.__main__ import main
-from numpylm.config import InputError
-from numpylm.course.notebooks import committed, dumps, execute, notebooks_in, read, refresh, texts
+from numpylm.course.notebook_files import (
+    committed,
+    dumps,
+    execute,
+    notebooks_in,
+    read,
+    refresh,
+    texts,
+)
+from numpylm.errors import InputError
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 PATHS = notebooks_in(FOLDER)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from numpylm import ops
-from numpylm.config import InputError
+from numpylm.checks.gradient_cases import op_cases
+from numpylm.errors import InputError
 from numpylm.ops import (
     IGNORE,
     as_texts,
@@ -29,7 +30,6 @@ from numpylm.ops import (
     softmax_backward,
     softmax_forward,
 )
-from numpylm.proofs.gradcases import op_cases
 
 # Two ways to sum a few dozen float64 products of numbers near 1; each rounds by about 1e-16.
 ROUNDING = 1e-13

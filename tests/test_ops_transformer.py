@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from numpylm.config import InputError
+from numpylm.errors import InputError
 from numpylm.ops import (
     IGNORE,
     _gauss_terms,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from numpylm import optim
-from numpylm.config import InputError
+from numpylm.errors import InputError
 from numpylm.model import Parameters
 from numpylm.optim import (
     SGD,

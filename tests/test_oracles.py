@@ -1,5 +1,5 @@
-"""oracles.py, invariants.py, formulas.py, duals.py: the checks agree with the right code, and each
-of them sees mistakes that no other sees."""
+"""oracles.py, invariants.py, second_formulas.py, dual_numbers.py: the checks agree with the right
+code, and each of them sees mistakes that no other sees."""
 
 import math
 import re
@@ -11,17 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpylm import __main__, ops
-from numpylm.course import figures
-from numpylm.course.notation import FORMULAS
-from numpylm.proofs import duals
-from numpylm.proofs.gradcases import ModelCase, OpCase
-from numpylm.proofs.invariants import ALONE, OF_CASES, equal, run
-from numpylm.proofs.mutants import MUTANTS
-from numpylm.proofs.mutation import Mutant, result
-from numpylm.proofs.oracles import (
+from numpylm.checks import dual_numbers
+from numpylm.checks.gradient_cases import ModelCase, OpCase
+from numpylm.checks.invariants import ALONE, OF_CASES, equal, run
+from numpylm.checks.mutants import MUTANTS
+from numpylm.checks.mutation import Mutant, result
+from numpylm.checks.oracles import (
     MEMORY,
     ORACLES,
-    Row,
+    Kills,
     adjoint,
     all_cases,
     all_subjects,
@@ -30,6 +28,8 @@ from numpylm.proofs.oracles import (
     heading,
     try_mutant,
 )
+from numpylm.course import course_figures
+from numpylm.course.notation import FORMULAS
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_every_invariant_kills_a_mutant(rows):
 
 
 def survivor():
-    return Row(MUTANTS[0], {oracle: [] for oracle in ORACLES})
+    return Kills(MUTANTS[0], {oracle: [] for oracle in ORACLES})
 
 
 def test_the_matrix_fits_100_columns_and_counts(rows):
@@ -192,7 +192,7 @@ def test_the_matrix_fits_100_columns_and_counts(rows):
 def test_the_command_prints_the_matrix_draws_it_and_ends_with_1_on_a_survivor(
     seen, code, monkeypatch, tmp_path, capsys
 ):
-    row = Row(MUTANTS[0], survivor().seen | seen)
+    row = Kills(MUTANTS[0], survivor().seen | seen)
     monkeypatch.setattr(__main__, "kill_matrix", lambda: [row])
     assert __main__.main(["gradcheck", "--mutants", "--out", str(tmp_path)]) == code
     out = capsys.readouterr().out.split("\n")
@@ -202,7 +202,7 @@ def test_the_command_prints_the_matrix_draws_it_and_ends_with_1_on_a_survivor(
 
 
 def test_the_picture_says_how_many_of_each_subject_an_oracle_sees(rows):
-    figure = figures.kill_matrix(rows)
+    figure = course_figures.kill_matrix(rows)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == list(
         dict.fromkeys(row.mutant.subject for row in rows)
@@ -219,18 +219,19 @@ def test_the_picture_says_how_many_of_each_subject_an_oracle_sees(rows):
 
 
 def test_dual_numbers_carry_the_slopes_of_calculus():
-    x = duals.Dual(0.7, np.array(1.0))
+    x = dual_numbers.Dual(0.7, np.array(1.0))
+    twice = dual_numbers.concatenate([x[None], x[None]])
     for y, slope in (
         (3 * x - 2, 3),
         (x * x / 2, 0.7),
-        (duals.dual(1) / (x + 1), -1 / 1.7**2),
+        (dual_numbers.dual(1) / (x + 1), -1 / 1.7**2),
         (x**3, 3 * 0.49),
-        (duals.exp(x), math.exp(0.7)),
-        (duals.log(x), 1 / 0.7),
-        (duals.sqrt(x), 0.5 / math.sqrt(0.7)),
-        (duals.erf(x), 2 / math.sqrt(math.pi) * math.exp(-0.49)),
-        (duals.concatenate([x[None], x[None] * 2]).sum(), 3),
-        (duals.einsum("i,i->", np.array([2.0, 5.0]), duals.concatenate([x[None], x[None]])), 7),
+        (dual_numbers.exp(x), math.exp(0.7)),
+        (dual_numbers.log(x), 1 / 0.7),
+        (dual_numbers.sqrt(x), 0.5 / math.sqrt(0.7)),
+        (dual_numbers.erf(x), 2 / math.sqrt(math.pi) * math.exp(-0.49)),
+        (dual_numbers.concatenate([x[None], x[None] * 2]).sum(), 3),
+        (dual_numbers.einsum("i,i->", np.array([2.0, 5.0]), twice), 7),
     ):
         assert np.ravel(y.slope)[0] == pytest.approx(slope, rel=1e-14)
 

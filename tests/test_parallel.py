@@ -15,14 +15,14 @@ import pytest
 
 from numpylm import optim
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
-from numpylm.config import InputError
 from numpylm.corpora import CorpusConfig
+from numpylm.errors import InputError
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.ops import IGNORE
 from numpylm.optim import SGD, Adam, global_norm
 from numpylm.parallel import ALONE, Shares, Team, Workers, ring_all_reduce_seconds
 from numpylm.runs import Run, TrainConfig
-from numpylm.train import seconds_needed, train, train_step
+from numpylm.training import seconds_needed, train, train_step
 
 ROUNDING = 1e-13  # relative, float64: sums of a few hundred numbers in another order
 SINGLE = 1e-5  # relative, float32, after some steps

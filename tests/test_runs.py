@@ -12,13 +12,13 @@ import pytest
 
 import numpylm
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
-from numpylm.config import InputError
+from numpylm.checkpoints import load_checkpoint, save_checkpoint
 from numpylm.corpora import CorpusConfig
-from numpylm.model import load_checkpoint, save_checkpoint
+from numpylm.errors import InputError
 from numpylm.optim import SGD, Adam
 from numpylm.runs import Run, TrainConfig, load_trained
 from numpylm.tokenizers import WordTokenizer
-from numpylm.train import train, train_step
+from numpylm.training import train, train_step
 
 STEPS = 12
 EVAL_EVERY = 5  # so a look comes at 5, 10 and 12, and a save with each

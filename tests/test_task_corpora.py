@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 
-from numpylm.config import InputError
+from numpylm.errors import InputError
 from numpylm.tasks.baselines import (
     NaiveBayes,
     Ngram,

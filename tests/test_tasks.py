@@ -13,7 +13,7 @@ import pytest
 from numpylm.__main__ import main
 from numpylm.bert import BERTConfig
 from numpylm.bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan
-from numpylm.config import InputError
+from numpylm.errors import InputError
 from numpylm.figures import reading_maps, score_dots
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.ops import IGNORE

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from numpylm.config import InputError
+from numpylm.errors import InputError
 from numpylm.tokenizers import (
     BytePairTokenizer,
     CharTokenizer,

@@ -1,6 +1,7 @@
 """transformer.py: against PyTorch, what each side sees, padding, and bad input.
 
-The case of gradcases.py has dropout and smoothing. Greedy and beam search are in test_translate.py.
+The case of gradient_cases.py has dropout and smoothing. Greedy and beam search
+are in test_translate.py.
 """
 
 import math
@@ -9,10 +10,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from numpylm.config import InputError
+from numpylm.checks.gradient_cases import model_cases, order_one
+from numpylm.errors import InputError
 from numpylm.ops import IGNORE, cross_entropy_forward
 from numpylm.optim import Adam
-from numpylm.proofs.gradcases import model_cases, order_one
 from numpylm.transformer import Transformer, TransformerConfig
 
 PARITY = 1e-10  # what is promised; 1e-13 is seen

@@ -7,9 +7,9 @@ from types import MappingProxyType, SimpleNamespace
 import numpy as np
 import pytest
 
-from numpylm.config import InputError
+from numpylm.checks.gradient_cases import order_one
+from numpylm.errors import InputError
 from numpylm.ops import cross_entropy_forward
-from numpylm.proofs.gradcases import order_one
 from numpylm.transformer import Transformer, TransformerConfig
 from numpylm.translate import Translation, beam_search, greedy, target_nats
 

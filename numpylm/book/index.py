@@ -16,11 +16,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..config import InputError
+from ..checks.gradient_cases import OpCase, block_cases, op_cases
+from ..checks.mutants import MUTANTS
+from ..checks.mutation import Mutant, find
 from ..course.notation import FORMULAS, Formula
-from ..proofs.gradcases import OpCase, block_cases, op_cases
-from ..proofs.mutants import MUTANTS
-from ..proofs.mutation import Mutant, find
+from ..errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
 LIBRARY = PACKAGE.name  # numpylm
@@ -36,25 +36,27 @@ ACROSS = {  # pages that are no module, and how they are called
 }
 
 PARTS = {  # the reading order
-    "Text": "config tokenizers languages corpora batches",
+    "Text": "errors config tokenizers languages corpora batches",
     "The mathematics": "ops gradcheck",
     "The first model": "model attention_lm",
     "The Transformers": "blocks gpt bert bert_heads transformer",
-    "Training": "optim runs train allocator parallel metrics",
-    "From logits to text": "generate translate sentences",
-    "Files of others": "layouts interchange",
+    "Training": "optim runs checkpoints training allocator parallel metrics",
+    "From logits to text": "sampling translate sentence_embeddings",
+    "Files of others": "huggingface_layouts huggingface",
     "Pictures and the command line": "figures __main__",
-    "Is it right?": "proofs proofs.gradcases proofs.formulas proofs.duals proofs.invariants "
-    "proofs.invariants_models proofs.recurrences proofs.oracles proofs.contracts",
-    "Wrong on purpose": "proofs.mutation proofs.mutants_ops proofs.mutants_models "
-    "proofs.mutants_optim proofs.mutants_numbers proofs.mutants",
-    "What went wrong?": "proofs.probes proofs.answers proofs.describe proofs.diagnose",
+    "Is it right?": "checks checks.gradient_cases checks.second_formulas checks.dual_numbers "
+    "checks.invariants checks.invariants_models checks.recurrences checks.oracles "
+    "checks.contracts",
+    "Wrong on purpose": "checks.mutation checks.mutants_ops checks.mutants_models "
+    "checks.mutants_optim checks.mutants_numbers checks.mutants",
+    "What went wrong?": "checks.diagnose_cases checks.diagnose_compare checks.diagnose_words "
+    "checks.diagnose",
     "The course": "course course.notation course.cards course.exercises course.ladder "
-    "course.induction course.figures course.notebooks",
+    "course.induction course.course_figures course.notebook_files",
     "The four tasks": "tasks tasks.run tasks.tools tasks.corpora tasks.pairs tasks.baselines "
     "tasks.reading tasks.writing",
-    "The book": "book book.write book.text book.index book.pages book.across book.notebooks "
-    "book.walk",
+    "The book": "book book.write book.text book.index book.pages book.overview "
+    "book.notebook_pages book.walk",
 }
 
 SCORES = ("metrics", "tasks.run", "tasks.reading")  # where F1 is a mean of precision and recall
@@ -128,7 +130,7 @@ class Index:
         return {name: importlib.import_module(f"{LIBRARY}.{name}") for name in names}
 
     def file(self, module: str) -> str:
-        """Its path from the folder of the library: "proofs/oracles.py"."""
+        """Its path from the folder of the library: "checks/oracles.py"."""
         return Path(self.modules[module].__file__ or "").relative_to(PACKAGE).as_posix()
 
     def address(self, thing: Any) -> str:
@@ -157,7 +159,7 @@ class Index:
         return self.address(thing) if inspect.isroutine(thing) or inspect.isclass(thing) else ""
 
     def _page_of_file(self, module: str, file: str) -> str:
-        """A file is first sought beside `module`, then from the top: "proofs/oracles.py"."""
+        """A file is first sought beside `module`, then from the top: "checks/oracles.py"."""
         package = self.modules[module].__package__ if module in self.modules else LIBRARY
         name = file.removesuffix(".py").replace("/", ".")
         for full in (f"{package}.{name}", f"{LIBRARY}.{name}"):
@@ -257,7 +259,7 @@ class Index:
 
 
 def page_of(module: str) -> str:
-    """ops -> ops.html, proofs.formulas -> proofs.formulas.html; formulas.html is none of these."""
+    """ops -> ops.html, checks.oracles -> checks.oracles.html; formulas.html is no module's."""
     return f"{module}.html"
 
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from html import escape
 from xml.etree import ElementTree
 
-from ..config import InputError
+from ..errors import InputError
 
 SIZE = 18  # of a formula, in pixels, where text has 16
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from ..attention_lm import AttentionLM, AttentionLMConfig
 from ..batches import sample_batch
-from ..config import InputError
 from ..corpora import CorpusConfig, load_corpus
 from ..course.cards import source_of
 from ..course.notation import FORMULAS, resolve
+from ..errors import InputError
 from ..optim import Adam
 from .index import Index
 from .pages import page
@@ -26,7 +26,7 @@ LIMIT = 1000  # the largest number that E may hold in the page: exp of any score
 
 
 @dataclass(frozen=True)
-class Step:
+class WalkStep:
     """One formula: what it computes, in words, and the line of code that is it.
 
     picks    (ID, "latex" or "gradient", number of the line), one or more
@@ -43,7 +43,7 @@ class Step:
 
 
 STEPS = (
-    Step(
+    WalkStep(
         "e",
         "Each word of the text fetches its row of E. A word that occurs twice fetches it twice.",
         (("F1", "latex", 0),),
@@ -51,7 +51,7 @@ STEPS = (
         ("return table.take(ids",),
         ("e",),
     ),
-    Step(
+    WalkStep(
         "s",
         "Every word is compared with itself and with those before it: the dot product of two rows "
         "of e. Query, key and value are all e here, and scale is 1.",
@@ -60,7 +60,7 @@ STEPS = (
         ("* q) @ k",),
         ("s",),
     ),
-    Step(
+    WalkStep(
         "a",
         "Scores become shares: each row adds to 1. What comes later in the text gets exactly 0.",
         (("F3", "latex", 1),),
@@ -68,7 +68,7 @@ STEPS = (
         ("np.exp(a, out=a)", "a /= np.where"),
         ("a",),
     ),
-    Step(
+    WalkStep(
         "c",
         "Each word reads the average of what it looks at. Only the last row goes on.",
         (("F2", "latex", 0),),
@@ -76,7 +76,7 @@ STEPS = (
         ("c = a @ v",),
         ("c",),
     ),
-    Step(
+    WalkStep(
         "z",
         "The last context is compared with every word of the vocabulary, by the same E.",
         (("F4", "latex", 0),),
@@ -84,7 +84,7 @@ STEPS = (
         ("logits = ",),
         ("z",),
     ),
-    Step(
+    WalkStep(
         "p",
         "Softmax makes probabilities of them.",
         (("F4", "latex", 1),),
@@ -92,7 +92,7 @@ STEPS = (
         ("np.exp(p, out=p)", "p /= total"),
         ("p",),
     ),
-    Step(
+    WalkStep(
         "L",
         "The loss is small where the word that follows was thought likely. In nats; N is 1.",
         (("F5", "latex", 0),),
@@ -100,7 +100,7 @@ STEPS = (
         ("nats = ", "return nats"),
         ("L",),
     ),
-    Step(
+    WalkStep(
         "dz",
         "Now backwards. The prediction minus the truth: 1 is subtracted at the word that follows. "
         "In the code dz is called dlogits.",
@@ -109,7 +109,7 @@ STEPS = (
         ("dlogits = p * weight", "] -= weight"),
         ("dz",),
     ),
-    Step(
+    WalkStep(
         "dc",
         "Each logit pulls the context towards its word's row. Only the last context predicted, so "
         "the others get nothing.",
@@ -118,7 +118,7 @@ STEPS = (
         ("return (rows @ table)",),
         ("dc",),
     ),
-    Step(
+    WalkStep(
         "output",
         "E is used four times, and its gradient has four parts. The first: it was the output "
         "table. Every word is moved, for every word was compared with c.",
@@ -127,7 +127,7 @@ STEPS = (
         ("return (rows @ table)",),
         ("output",),
     ),
-    Step(
+    WalkStep(
         "da",
         "How much would it help to look more at j? As much as its value points along dc.",
         (("F2", "gradient", 1),),
@@ -135,7 +135,7 @@ STEPS = (
         ("ds = dc @ v",),
         ("da",),
     ),
-    Step(
+    WalkStep(
         "ds",
         "A share that grows takes from the others: the average, weighted by a, is subtracted. Each "
         "row adds to 0.",
@@ -144,7 +144,7 @@ STEPS = (
         ("ds -= ", "ds *= a\n"),
         ("ds",),
     ),
-    Step(
+    WalkStep(
         "query",
         "The second part: E as query. Row i of de collects over the keys j; then each occurrence "
         "of a word adds to its row of dE.",
@@ -153,7 +153,7 @@ STEPS = (
         ("return ds @ k",),
         ("dq", "query"),
     ),
-    Step(
+    WalkStep(
         "key",
         "The third: E as key, by the columns of ds.",
         (("F3", "gradient", 2), ("F1", "gradient", 0)),
@@ -161,7 +161,7 @@ STEPS = (
         ("return ds @ k",),
         ("dk", "key"),
     ),
-    Step(
+    WalkStep(
         "value",
         "The fourth: E as value. What was read gets dc, in the shares in which it was read.",
         (("F2", "gradient", 0), ("F1", "gradient", 0)),
@@ -169,7 +169,7 @@ STEPS = (
         ("dv = a.swapaxes",),
         ("dv", "value"),
     ),
-    Step(
+    WalkStep(
         "dE",
         "The gradient of E is the sum of the four. One step against it makes the loss smaller.",
         (("F1", "gradient", 0), ("F4", "gradient", 1)),
@@ -248,7 +248,7 @@ def _places(names: list[str]) -> str:
     )
 
 
-def _step(index: Index, n: int, step: Step) -> str:
+def _step(index: Index, n: int, step: WalkStep) -> str:
     maths = "".join(_formula(*pick) for pick in step.picks)
     function = resolve(step.code)
     module = step.code.split(".")[0]
@@ -284,7 +284,7 @@ def walk_script() -> str:
 
 def examples() -> list[dict[str, Any]]:
     """Each a name, the words of the vocabulary, E (V, C), the ids of a text, and of the next."""
-    from ..course.figures import s1_s2_s3
+    from ..course.course_figures import s1_s2_s3
 
     model, ids, targets = s1_s2_s3()
     return [

@@ -12,12 +12,12 @@ import tempfile
 from html import unescape
 from pathlib import Path
 
-from ..config import InputError
+from ..checks.mutants import MUTANTS
 from ..course.notation import FORMULAS, resolve
-from ..proofs.mutants import MUTANTS
-from . import across
+from ..errors import InputError
+from . import overview
 from .index import Index, ids_in, page_of, plain
-from .notebooks import address, notebook_page, notebooks_page
+from .notebook_pages import address, notebook_page, notebooks_page
 from .pages import module_page
 from .walk import walk_page, walk_script
 
@@ -64,11 +64,11 @@ def contents(index: Index) -> dict[str, str | bytes]:
     """Every file of the book by its name."""
     check()
     book: dict[str, str | bytes] = {
-        "index.html": across.contents_page(index),
-        "formulas.html": across.formulas_page(index),
-        "notation.html": across.notation_page(index),
-        "mistakes.html": across.mistakes_page(index),
-        "tests.html": across.tests_page(index),
+        "index.html": overview.contents_page(index),
+        "formulas.html": overview.formulas_page(index),
+        "notation.html": overview.notation_page(index),
+        "mistakes.html": overview.mistakes_page(index),
+        "tests.html": overview.tests_page(index),
         "notebooks.html": notebooks_page(index),
         "walk.html": walk_page(index),
         "walk_data.js": walk_script(),
@@ -108,7 +108,7 @@ def entries(index: Index) -> list[list[str]]:
             found.append(["code", thing.__qualname__, index.address(thing), _summary(thing)])
     found += [["notebook", plain(s.heading), s.address, plain(s.title)] for s in index.sections]
     found += [
-        ["mistake", str(m), f"mistakes.html#{across.mutant_id(m)}", m.sentence] for m in MUTANTS
+        ["mistake", str(m), f"mistakes.html#{overview.mutant_id(m)}", m.sentence] for m in MUTANTS
     ]
     found += [["test", t.name, t.address, t.file] for t in index.tests]
     return found

@@ -14,12 +14,12 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..config import InputError
+from ..errors import InputError
 from .notation import Formula, formula, formulas_of
 
 
 @dataclass(frozen=True)
-class Row:
+class CardRow:
     """Lines of LaTeX, and the function that they are."""
 
     title: str
@@ -32,7 +32,7 @@ class Card:
     """What a notebook shows. `rows` stand below one another, formula left and code right."""
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[CardRow, ...]
     source: str
 
     def _repr_markdown_(self) -> str:
@@ -69,22 +69,22 @@ def card(what: str | Callable) -> Card:
 
 
 def _of_formula(f: Formula) -> Card:
-    rows = [Row("", f.latex, f.code[0])]
+    rows = [CardRow("", f.latex, f.code[0])]
     if f.gradient:
-        rows.append(Row("backward", f.gradient, f.backwards[0]))
+        rows.append(CardRow("backward", f.gradient, f.backwards[0]))
     return Card(f"{f.id}: {f.name}", tuple(rows), f"Source: {f.source}")
 
 
 def _of_function(function: Callable, formulas: Sequence[Formula]) -> Card:
     if not formulas:
-        return Card("", (Row("", (), function),), "")
+        return Card("", (CardRow("", (), function),), "")
     title = ", ".join(f"{f.id} {f.name}" for f in formulas)
     backward = function.__name__.endswith("_backward")
     title += ", backward" * backward
     in_order = formulas if backward else formulas[::-1]  # F2 is made of F3, and so on
     latex = tuple(line for f in in_order for line in f.lines_of(function))
     sources = dict.fromkeys(part for f in formulas for part in f.source.split("; "))
-    return Card(title, (Row("", latex, function),), f"Source: {'; '.join(sources)}")
+    return Card(title, (CardRow("", latex, function),), f"Source: {'; '.join(sources)}")
 
 
 def source_of(function: Callable) -> str:

@@ -24,7 +24,7 @@ class Case(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Verdict:
     """What a checker says; `state` is "right", "wrong" or "not written yet"."""
 
     name: str
@@ -39,7 +39,7 @@ class Answer:
         return f"{self.name}: {self.state}" + (f"\n{self.says}" if self.says else "")
 
 
-def check(yours: Callable, cases: Iterable[Case | tuple]) -> Answer:
+def check(yours: Callable, cases: Iterable[Case | tuple]) -> Verdict:
     """Try the function on every case, and say where it first goes wrong."""
     name, count = yours.__name__, 0
     for case in map(lambda c: Case(*c), cases):
@@ -48,14 +48,14 @@ def check(yours: Callable, cases: Iterable[Case | tuple]) -> Answer:
             with np.errstate(all="ignore"):  # the answer says what a warning would
                 result = yours(*args)
         except Exception as error:  # whatever the reader's code raises is part of the answer
-            return Answer(name, "wrong", f"it raises {type(error).__name__}: {error}")
+            return Verdict(name, "wrong", f"it raises {type(error).__name__}: {error}")
         if result is None:
-            return Answer(name, "not written yet", UNWRITTEN)
+            return Verdict(name, "not written yet", UNWRITTEN)
         if problem := _problem(result, case, args):
             hint = f"\n{case.hint}" if case.hint else ""
-            return Answer(name, "wrong", f"for {_shown(case.args)}\n{problem}{hint}")
+            return Verdict(name, "wrong", f"for {_shown(case.args)}\n{problem}{hint}")
         count += 1
-    return Answer(name, "right", f"{count} cases, all as they should be.")
+    return Verdict(name, "right", f"{count} cases, all as they should be.")
 
 
 def _problem(result: Any, case: Case, args: tuple) -> str:
@@ -92,16 +92,14 @@ def _shown(args: tuple) -> str:
     )
 
 
-def check_backward(yours: Callable, op: str) -> Answer:
+def check_backward(yours: Callable, op: str) -> Verdict:
     """Ask your `yours(dy, cache)` what `op`_backward of the library is asked, and say what it is.
 
     The cache is that of `op`_forward. A mistake that is known is called by its name: see
-    proofs/diagnose.py.
+    checks/diagnose.py.
     """
-    from ..proofs.diagnose import (
-        diagnosis,  # with every model and mutant, which `check` does not need
-    )
-    from ..proofs.probes import subject
+    from ..checks.diagnose import diagnose  # with every model and mutant, which `check` needs not
+    from ..checks.diagnose_cases import subject
 
     results = []
 
@@ -111,10 +109,10 @@ def check_backward(yours: Callable, op: str) -> Answer:
 
     subject(op).probes[0].answer(watched)
     if results and results[0] is None:
-        return Answer(yours.__name__, "not written yet", UNWRITTEN)
-    found = diagnosis(op, yours)
+        return Verdict(yours.__name__, "not written yet", UNWRITTEN)
+    found = diagnose(op, yours)
     if found.right:
-        return Answer(
+        return Verdict(
             yours.__name__, "right", "It agrees with the library wherever it was looked at."
         )
-    return Answer(yours.__name__, "wrong", found.sentence)
+    return Verdict(yours.__name__, "wrong", found.sentence)

@@ -26,7 +26,7 @@ from ..figures import marked_attention
 from ..gpt import GPT, GPTConfig
 from ..ops import Array
 from ..runs import Run, TrainConfig
-from ..train import train_step
+from ..training import train_step
 
 T = 24
 LANGUAGE = CorpusConfig(corpus="recall", sentences=65536, heldout_sentences=512)

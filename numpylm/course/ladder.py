@@ -37,14 +37,15 @@ from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
 from ..attention_lm import AttentionLM
-from ..config import Config, InputError, option
+from ..config import Config, option
 from ..corpora import Corpus, CorpusConfig, load_corpus
+from ..errors import InputError
 from ..figures import ladder_map
 from ..gpt import GPT
 from ..languages import LANGUAGES, Language, State
 from ..model import Model
 from ..runs import Run, TrainConfig
-from ..train import train_step
+from ..training import train_step
 
 T, C = 8, 16
 SCALED = {"scale": C**-0.5}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from ..config import InputError
+from ..errors import InputError
 
 Lines = tuple[str, ...]
 

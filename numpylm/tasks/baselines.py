@@ -14,7 +14,7 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from ..config import InputError
+from ..errors import InputError
 from ..ops import Array
 from .corpora import PLACES, Review, Story
 from .pairs import Pair

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..config import InputError
+from ..errors import InputError
 from ..languages import Language, Step
 
 Example = TypeVar("Example")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config import InputError
+from ..errors import InputError
 from .corpora import Split, pick, split_by_composition
 
 

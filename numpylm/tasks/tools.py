@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config import Config, InputError, option
+from ..config import Config, option
+from ..errors import InputError
 from ..figures import reading_maps, save_figures, score_dots
 from ..model import Model
 from ..ops import Array

@@ -6,7 +6,6 @@ from math import isfinite, isinf
 
 import numpy as np
 
-from ..generate import GenerateConfig, generate_batch
 from ..gpt import GPT, GPTConfig
 from ..metrics import (
     bleu,
@@ -15,6 +14,7 @@ from ..metrics import (
     perplexity,
 )
 from ..ops import IGNORE, Array
+from ..sampling import GenerateConfig, generate_batch
 from ..transformer import Transformer, TransformerConfig
 from ..translate import greedy
 from .baselines import (

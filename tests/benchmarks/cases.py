@@ -15,11 +15,11 @@ from numpylm.allocator import keep_freed_memory
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.batches import sample_batch
 from numpylm.corpora import Corpus, CorpusConfig
-from numpylm.generate import GenerateConfig, generate
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.model import Model
 from numpylm.runs import Run, TrainConfig
-from numpylm.train import train_step
+from numpylm.sampling import GenerateConfig, generate
+from numpylm.training import train_step
 
 from .twins import TWINS, TorchGPT
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from .. import __doc__ as about
 from .. import ops
+from ..checks.mutants import EQUIVALENT, MUTANTS
+from ..checks.mutation import Mutant, find
 from ..course.cards import source_of
 from ..course.notation import FORMULAS, MODEL, OPTIMIZER, SIZES, Formula
-from ..proofs.mutants import EQUIVALENT, MUTANTS
-from ..proofs.mutation import Mutant, find
 from .index import PARTS, Index, page_of, plain, slug
 from .pages import page
 from .text import Link, code, formula_lines, linked, prose, shapes, typeset
@@ -71,8 +71,8 @@ def formula_card(index: Index, f: Formula) -> str:
     facts = {
         "Computed by": _functions(index, [*f.code, *f.backwards]),
         "Gradient checks": _list(
-            f'<a href="{page_of("proofs.gradcases")}#{"op" if c.module is ops else "block"}_cases">'
-            f"{escape(c.name)}</a>"
+            f'<a href="{page_of("checks.gradient_cases")}'
+            f'#{"op" if c.module is ops else "block"}_cases">{escape(c.name)}</a>'
             for c in index.cases_of(f)
         ),
         "Tests": _list(f'<a href="{t.address}">{t.name}</a>' for t in index.tests_of(f)),
@@ -172,7 +172,7 @@ def mistakes_page(index: Index) -> str:
         "mistakes",
         "Mistakes",
         f"<h1>Mistakes</h1><p>{len(MUTANTS)} wrong versions of the code, each in one line. The "
-        'tests slip each of them in and demand that an <a href="proofs.oracles.html">oracle</a> '
+        'tests slip each of them in and demand that an <a href="checks.oracles.html">oracle</a> '
         "sees it: numerical gradients, slopes of the formulas, or symmetries. "
         "<code>python -m numpylm gradcheck --mutants</code> shows which.</p>"
         + "".join(sections)
@@ -209,6 +209,7 @@ def tests_page(index: Index) -> str:
         "tests",
         "Tests",
         "<h1>Tests</h1><p>The tests whose names carry the ID of a formula. Beside them, every "
-        'gradient is checked numerically (<a href="proofs.gradcases.html">proofs/gradcases.py</a>)'
+        'gradient is checked numerically (<a href="checks.gradient_cases.html">'
+        "checks/gradient_cases.py</a>)"
         f', and every <a href="mistakes.html">known mistake</a> must be seen.</p>{text}',
     )

@@ -1,4 +1,4 @@
-"""layouts.py and interchange.py: against transformers in both directions, and bad input.
+"""huggingface.py and its layouts: against transformers in both directions, and bad input.
 
 What needs transformers is skipped without it.
 """
@@ -11,19 +11,19 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from numpylm import interchange
+from numpylm import huggingface
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.bert import BERT, BERTForMaskedLM
 from numpylm.bert_heads import BERTForClass, BERTForSpan
-from numpylm.config import InputError
+from numpylm.checks.gradient_cases import order_one
 from numpylm.corpora import CorpusConfig
+from numpylm.errors import InputError
 from numpylm.gpt import GPT, GPTConfig
-from numpylm.interchange import from_pretrained, save_pretrained
-from numpylm.layouts import LAYOUTS, places_of, shapes_of
+from numpylm.huggingface import from_pretrained, save_pretrained
+from numpylm.huggingface_layouts import LAYOUTS, places_of, shapes_of
 from numpylm.ops import IGNORE
-from numpylm.proofs.gradcases import order_one
 from numpylm.runs import Run, TrainConfig, load_trained
-from numpylm.train import train
+from numpylm.training import train
 
 PARITY = 1e-10  # what is promised in float64; 6e-15 is seen
 PARITY_32 = 1e-4  # a thousand roundings of float32; 3e-6 is seen
@@ -225,7 +225,7 @@ def test_the_loss_and_all_gradients_are_those_of_transformers(kind, tmp_path, hu
     options = {} if kind is GPT else {"segments": SEGMENTS, "attend": attend}
     loss, cache = model.loss(IDS, TARGETS[kind], **options)
     close(loss, their_loss, PARITY)
-    due, _ = interchange._arrange(their_grads, LAYOUTS[SAVED[kind]], model.config)
+    due, _ = huggingface._arrange(their_grads, LAYOUTS[SAVED[kind]], model.config)
     for name, grad in model.loss_backward(cache).items():
         np.testing.assert_allclose(grad, due[name], rtol=PARITY, atol=PARITY, err_msg=name)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..ops import IGNORE
-from .gradcases import ModelCase
+from .gradient_cases import ModelCase
 from .invariants import Pairs, of_cases, subject_of
 
 BERTS = ("BERTForMaskedLM", "BERTForClass", "BERTForSpan")

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .config import Config, InputError, option
+from .config import Config, option
+from .errors import InputError
 from .metrics import token_nats
 from .ops import Array, check_ids
 

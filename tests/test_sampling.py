@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
-from numpylm.config import InputError
-from numpylm.generate import (
+from numpylm.errors import InputError
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.sampling import (
     GenerateConfig,
     generate,
     generate_batch,
@@ -16,7 +17,6 @@ from numpylm.generate import (
     sample_token,
     score,
 )
-from numpylm.gpt import GPT, GPTConfig
 
 # A sum of up to a thousand float64 probabilities, each rounded to within 1.1e-16 of itself.
 ROUNDING = 1e-15

@@ -23,10 +23,11 @@ from safetensors.numpy import save
 from .bert import BERT
 from .bert_heads import BERTForClass
 from .blocks import Shapes
-from .config import InputError
+from .checkpoints import write_whole
+from .errors import InputError
 from .gpt import GPT
-from .layouts import LAYOUTS, OLD_ENDINGS, TIED, Layout, places_of, shapes_of, turned
-from .model import Model, write_whole
+from .huggingface_layouts import LAYOUTS, OLD_ENDINGS, TIED, Layout, places_of, shapes_of, turned
+from .model import Model
 from .ops import Array
 
 # ---- reading ---------------------------------------------------------------------------------

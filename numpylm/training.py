@@ -16,14 +16,14 @@ from tqdm import tqdm
 
 from .allocator import keep_freed_memory
 from .batches import sample_batch
-from .config import InputError
 from .corpora import Corpus, bigram_nats, unigram_nats
-from .generate import GenerateConfig, generate
+from .errors import InputError
 from .metrics import Evaluation
 from .model import first_non_finite
 from .optim import clip_by_global_norm, global_norm, learning_rate_at
 from .parallel import Shares, Workers
 from .runs import Run
+from .sampling import GenerateConfig, generate
 
 
 def train_step(run: Run) -> dict[str, Any]:

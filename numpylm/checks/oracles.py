@@ -2,7 +2,7 @@
 
     central      (f(x + h) − f(x − h))/2h, numbers alone          gradcheck.py
     complex      Im f(x + ih)/h, to the last digits               gradcheck.py
-    adjoint      ⟨u, Jv⟩ = ⟨Jᵀu, v⟩, J of the formulas, not of the code      formulas.py
+    adjoint      ⟨u, Jv⟩ = ⟨Jᵀu, v⟩, J of the formulas, not of the code      second_formulas.py
     invariants   symmetries, without perturbation                 invariants.py
 
 and for optimizers, which have no gradient, `recurrence`: the same in plain floats (recurrences.py).
@@ -20,13 +20,13 @@ import numpy as np
 from ..gradcheck import METHODS, Known
 from ..ops import Array
 from . import invariants_models  # noqa: F401  enlists the invariants of the models
-from .duals import Dual
-from .formulas import FORMULAS, LOSSES
-from .gradcases import OpCase, block_cases, model_cases, op_cases
-from .invariants import ALONE, OF_CASES, Case, Invariant, subject_of
+from .dual_numbers import Dual
+from .gradient_cases import OpCase, block_cases, model_cases, op_cases
+from .invariants import ALONE, OF_CASES, GradientCase, Invariant, subject_of
 from .mutants import MUTANTS
 from .mutation import Mutant, applied
 from .recurrences import RECURRENCES
+from .second_formulas import LOSSES, SECOND_FORMULAS
 
 ORACLES = (*METHODS, "adjoint", "invariants", "recurrence")
 
@@ -43,7 +43,7 @@ SUBJECTS = {  # helpers are looked at by way of those who use them
 
 
 @cache
-def all_cases() -> tuple[Case, ...]:
+def all_cases() -> tuple[GradientCase, ...]:
     """Made once, by the right code, before any mistake is slipped in."""
     return (*op_cases(), *block_cases(), *model_cases())
 
@@ -51,12 +51,12 @@ def all_cases() -> tuple[Case, ...]:
 # ---- the oracles: what each has to say against the code as it now is --------------------------
 
 
-def numeric(case: Case, method: str, known: Known | None = None) -> bool:
+def numeric(case: GradientCase, method: str, known: Known | None = None) -> bool:
     """Whether the central difference or the complex step contradicts a gradient of the case."""
     return not case.check(methods=[method], known=known).passed
 
 
-def adjoint(case: Case) -> bool:
+def adjoint(case: GradientCase) -> bool:
     """Whether ⟨u, J v⟩ ≠ ⟨Jᵀu, v⟩ for random u and v: one number for a model, one for each array
     of an op."""
     rng = np.random.default_rng(12)
@@ -79,7 +79,9 @@ def adjoint(case: Case) -> bool:
             Dual(arg, v_i if i == j else None) if j in places else deepcopy(arg)
             for j, arg in enumerate(case.args)
         ]
-        if np.shape(dx) != v_i.shape or _differ(u * FORMULAS[case.op](*args).slope, [dx * v_i]):
+        if np.shape(dx) != v_i.shape or _differ(
+            u * SECOND_FORMULAS[case.op](*args).slope, [dx * v_i]
+        ):
             return True
     return False
 
@@ -97,7 +99,7 @@ def _is_float(arg: Any) -> bool:
 # ---- all checks ------------------------------------------------------------------------------
 
 
-class Check(NamedTuple):
+class Question(NamedTuple):
     """One question to the code as it now is, and who asks it."""
 
     oracle: str
@@ -113,7 +115,7 @@ class Check(NamedTuple):
             return True
 
 
-def checks(subjects: Iterable[str], memory: dict[str, Known] | None = None) -> Iterator[Check]:
+def checks(subjects: Iterable[str], memory: dict[str, Known] | None = None) -> Iterator[Question]:
     """Every check of these ops, models and optimizers.
 
     memory keeps numerical gradients for the next call; give it while no forward is changed. Without
@@ -129,21 +131,21 @@ def checks(subjects: Iterable[str], memory: dict[str, Known] | None = None) -> I
         if isinstance(case, OpCase) or memory is not None or smallest[subject] == case.name:
             known = {} if memory is None else memory.setdefault(case.name, {})
             for method in METHODS:
-                yield Check(method, case.name, partial(numeric, case, method, known))
-        yield Check("adjoint", case.name, partial(adjoint, case))
+                yield Question(method, case.name, partial(numeric, case, method, known))
+        yield Question("adjoint", case.name, partial(adjoint, case))
         for invariant in OF_CASES:
             if invariant.subject == subject or (isinstance(case, OpCase) and not invariant.subject):
                 name = f"{case.name}: {invariant.claim}"
-                yield Check("invariants", name, partial(invariant.broken, case))
+                yield Question("invariants", name, partial(invariant.broken, case))
     for invariant in ALONE:
         if invariant.subject in subjects:
-            yield Check("invariants", invariant.claim, invariant.broken)
+            yield Question("invariants", invariant.claim, invariant.broken)
     for name, pairs in RECURRENCES.items():
         if name in subjects:
-            yield Check("recurrence", name, Invariant(name, pairs).broken)
+            yield Question("recurrence", name, Invariant(name, pairs).broken)
 
 
-def _size(case: Case) -> int:
+def _size(case: GradientCase) -> int:
     return 0 if isinstance(case, OpCase) else case.model.params.flat.size
 
 
@@ -159,7 +161,7 @@ Sightings = dict[str, list[str]]  # by oracle, the names of the checks that fail
 
 
 @dataclass(frozen=True)
-class Row:
+class Kills:
     """One mutant and who saw it."""
 
     mutant: Mutant
@@ -180,7 +182,7 @@ NAME = 48  # columns of a mutant's name; with the oracles' names, a row has less
 MEMORY: dict[str, Known] = {}  # numerical gradients of the right code
 
 
-def try_mutant(mutant: Mutant) -> Row:
+def try_mutant(mutant: Mutant) -> Kills:
     """Slip the mutant in, and let every check of its subject look."""
     subjects = SUBJECTS.get(mutant.subject, (mutant.subject,))
     seen: Sightings = {oracle: [] for oracle in ORACLES}
@@ -189,10 +191,10 @@ def try_mutant(mutant: Mutant) -> Row:
         for check in checks(subjects, None if mutant.changes_forward else MEMORY):
             if check.fails():
                 seen[check.oracle].append(check.name)
-    return Row(mutant, seen)
+    return Kills(mutant, seen)
 
 
-def kill_matrix(mutants: Iterable[Mutant] = MUTANTS) -> Iterator[Row]:
+def kill_matrix(mutants: Iterable[Mutant] = MUTANTS) -> Iterator[Kills]:
     """A row for each mutant, one after another, so that a table can grow while it is computed."""
     return map(try_mutant, mutants)
 
@@ -201,7 +203,7 @@ def heading() -> str:
     return f"{'mutant':<{NAME}}" + "".join(f"  {oracle}" for oracle in ORACLES)
 
 
-def closing(rows: list[Row]) -> str:
+def closing(rows: list[Kills]) -> str:
     """How many were killed, and how many by one oracle alone."""
     alone = {oracle: sum(row.killers == (oracle,) for row in rows) for oracle in ORACLES}
     survivors = [str(row.mutant) for row in rows if not row.killers]

@@ -3,9 +3,9 @@
     print(diagnose("attention", my_backward))
     attention: dk equals the right one without its transpose: … (F3; in the registry: …)
 
-The reader's function is asked the probes of probes.py. Its answers are compared with the right
-ones, then with those of every mistake of the registry, then with those of two mistakes at once;
-where none fits, the difference itself is described (describe.py).
+The reader's function is asked the probes of diagnose_cases.py. Its answers are compared with the
+right ones, then with those of every mistake of the registry, then with those of two mistakes at
+once; where none fits, the difference itself is described (diagnose_words.py).
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import permutations
 
-from ..config import InputError
-from .answers import EXACT, FLOAT32, Answers, apart, distance_of, explains, looked_at
-from .describe import describe_probe, in_words
+from ..errors import InputError
+from .diagnose_cases import OF_MODEL, Failure, Probe, Subject, subject
+from .diagnose_compare import EXACT, FLOAT32, Answers, apart, distance_of, explains, looked_at
+from .diagnose_words import describe_probe, in_words
 from .mutants import MUTANTS
 from .mutation import Mutant, applied, find
 from .oracles import SUBJECTS
-from .probes import OF_MODEL, Failure, Probe, Subject, subject
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,20 @@ class Diagnosis:
         return f"{self.subject}: {self.sentence}"
 
 
-def diagnosis(name: str, function: Callable) -> Diagnosis:
-    """See gradcheck.diagnose."""
+def diagnose(name: str, function: Callable) -> Diagnosis:
+    """What is wrong with your `function`, in a sentence: print it.
+
+        diagnose("attention", my_backward)        my_backward(dy, cache), for every op of ops.py and
+                                                  blocks.py, with the cache of the op's forward
+        diagnose("attention_forward", f)          f(q, k, v, mask, scale), or y and a cache
+        diagnose("AttentionLM", my_backward)      my_backward(model, dlogits, cache), as the method
+                                                  is written: gradients by name, or E's alone
+        diagnose("Adam", my_step)                 my_step(optimizer, grads, learning_rate)
+
+    It names the mistake if the registry (mutants.py) holds it, or two of them together;
+    else it says which array is wrong, where and by how much. A right answer is never accused,
+    however written, and neither is the rounding of float32. Raises InputError for an unknown name.
+    """
     asked, right = subject(name), _right(name)
     mine: Answers = [probe.answer(function) for probe in asked.probes]
     if found := _known(name, mine):

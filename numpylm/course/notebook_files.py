@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any
 
-from ..config import InputError
+from ..errors import InputError
 
 LIMIT = 300  # seconds for one notebook; each says at its start what it needs, at most 120
 METADATA = {

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import optim
-from ..config import InputError
+from ..errors import InputError
 from ..gradcheck import argument_names
 from ..ops import Array
 from ..translate import Translation
-from . import gradcases, recurrences
-from .gradcases import ModelCase, OpCase, block_cases, model_cases, op_cases
+from . import gradient_cases, recurrences
+from .gradient_cases import ModelCase, OpCase, block_cases, model_cases, op_cases
 from .invariants import ALLOWED, EXTREME, subject_of
 from .mutation import find
 
@@ -99,7 +99,7 @@ def _op_cases(op: str) -> list[OpCase]:
 def _sizes(args: Any) -> dict[str, int]:
     """B, T, S, C and V where an argument has such an axis, and N, the targets that count."""
     shapes = {size for arg in args if isinstance(arg, np.ndarray) for size in arg.shape}
-    sizes = {letter: getattr(gradcases, letter) for letter in "BTSCV"}
+    sizes = {letter: getattr(gradient_cases, letter) for letter in "BTSCV"}
     sizes = {letter: size for letter, size in sizes.items() if size in shapes}
     for arg in args:
         if isinstance(arg, np.ndarray) and arg.dtype.kind == "i" and (arg < 0).any():

@@ -10,15 +10,15 @@ import pytest
 
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.batches import sample_batch, sweep
-from numpylm.config import InputError
 from numpylm.corpora import CorpusConfig, bigram_nats, unigram_nats
+from numpylm.errors import InputError
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.metrics import evaluate
 from numpylm.optim import learning_rate_at
 from numpylm.runs import Run, TrainConfig
-from numpylm.train import introduction, seconds_needed, summary, train, train_step
+from numpylm.training import introduction, seconds_needed, summary, train, train_step
 
-training = importlib.import_module("numpylm.train")  # numpylm.train itself is the function
+training = importlib.import_module("numpylm.training")  # numpylm.training itself is the function
 
 REACHED = 0.02  # nats over the entropy; the default run ends at about 0.004
 LEARNABLE = 0.005  # nats: held-out tokens of `random` vary by less, and the leak is 0.06

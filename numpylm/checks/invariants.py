@@ -14,13 +14,13 @@ import numpy as np
 
 from .. import ops
 from ..ops import IGNORE
-from .gradcases import ModelCase, OpCase
+from .gradient_cases import ModelCase, OpCase
 
 Pairs = Iterator[tuple[Any, Any]]
-Case = OpCase | ModelCase
+GradientCase = OpCase | ModelCase
 
 
-def subject_of(case: Case) -> str:
+def subject_of(case: GradientCase) -> str:
     """The name of an op, or of the class of a model of the library."""
     if isinstance(case, OpCase):
         return case.op

@@ -1,6 +1,6 @@
 """How Hugging Face's library transformers names what GPT and BERT are made of: tables.
 
-A Layout is all that interchange.py needs to know of a class of transformers. Linear maps are
+A Layout is all that huggingface.py needs to know of a class of transformers. Linear maps are
 (in, out) here and in GPT-2, and (out, in) in BERT, which has one each for q, k and v.
 """
 

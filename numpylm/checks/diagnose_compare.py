@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..ops import Array
-from .probes import Failure
+from .diagnose_cases import Failure
 
 EXACT = 1e-11  # float64 in another order of summation: about 1e-15 is seen
 FLOAT32 = 5e-5  # the same in float32: about 1e-6 is seen

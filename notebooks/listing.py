@@ -32,9 +32,10 @@ from numpylm.blocks import (
     self_attention_shapes,
     weights,
 )
-from numpylm.config import InputError, option
+from numpylm.checks.contracts import learner, no_leak
+from numpylm.config import option
 from numpylm.corpora import CorpusConfig, load_corpus
-from numpylm.generate import GenerateConfig, generate
+from numpylm.errors import InputError
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.model import Model, ModelConfig, Parameters
 from numpylm.ops import (
@@ -49,7 +50,7 @@ from numpylm.ops import (
     positions_backward,
     positions_forward,
 )
-from numpylm.proofs.contracts import learner, no_leak
+from numpylm.sampling import GenerateConfig, generate
 
 V, T, C = 12, 8, 16  # words, tokens of a text, width of a vector
 STEPS = 400

@@ -1,8 +1,8 @@
 """Promises that every next-token model must keep, and what is said when one does not.
 
     print(check_contracts(model))                                        a model of numpylm
-    print(check_contracts(Subject(f, vocab_size=65, length=8)))          your own, in any framework
-    print(causality(Subject(f, vocab_size=65, length=8)))                one contract alone
+    print(check_contracts(Contender(f, vocab_size=65, length=8)))        your own, in any framework
+    print(causality(Contender(f, vocab_size=65, length=8)))                one contract alone
 
 The failures meant here are silent: the shapes fit, the loss falls, the text looks fair.
 """
@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..batches import sample_batch, sweep
-from ..config import InputError
+from ..errors import InputError
 from ..metrics import token_nats
 from ..model import Parameters
 from ..ops import Array
@@ -36,7 +36,7 @@ CACHE = {"float64": 1e-12, "float32": 1e-4}  # relative to the largest logit; ro
 
 
 @dataclass(frozen=True)
-class Subject:
+class Contender:
     """A model as the contracts see it. The first three are enough for most of them.
 
     f(ids)                ids (B, T), int64  ->  logits (B, T, V), or (B, V) after the last token;
@@ -68,13 +68,13 @@ class Subject:
                 )
 
     @classmethod
-    def of(cls, model: Any) -> "Subject":
+    def of(cls, model: Any) -> "Contender":
         if isinstance(model, cls):
             return model
         if not hasattr(model, "loss_backward"):
             raise InputError(
                 f"a {type(model).__name__} is no model of numpylm: hand over "
-                "Subject(f, vocab_size, length), with f(ids) -> logits"
+                "Contender(f, vocab_size, length), with f(ids) -> logits"
             )
         config = model.config
         return cls(
@@ -190,7 +190,7 @@ class Contracts:
 
 def check_contracts(model: Any) -> Contracts:
     """Every contract for which `model` has what it takes; no_leak, the slow one, last."""
-    subject = Subject.of(model)
+    subject = Contender.of(model)
     contracts: list[Callable[[Any], Verdict]] = [
         causality,
         independence,
@@ -238,10 +238,10 @@ def no_leak(
     is `learn`, by default learner(model); `params` are put back, a model that is nothing but f
     should be one to throw away. A small leak that is learned slowly needs more `steps` to be seen.
     """
-    subject, rng = Subject.of(model), _generator(rng)
+    subject, rng = Contender.of(model), _generator(rng)
     V, T = min(subject.vocab_size, SYMBOLS), subject.length
     if subject.learn is None and not hasattr(subject.model, "loss_backward"):
-        raise InputError("there is nothing to train with: give Subject its learn(ids, targets)")
+        raise InputError("there is nothing to train with: give Contender its learn(ids, targets)")
     learn = subject.learn or learner(subject.model)
     texts = rng.integers(V, size=(1024, T + 1))
     with subject.parameters_kept(), threadpool_limits(1):
@@ -299,7 +299,7 @@ def causality(model: Any, rng: np.random.Generator | None = None) -> Verdict:
     second time with all of them LOUD times as large. Do this by hand to a model in a lambda; the
     verdict then says that it has not been done.
     """
-    subject, rng = Subject.of(model), _generator(rng)
+    subject, rng = Contender.of(model), _generator(rng)
     ids = subject.texts(rng, 3)
     quiet, where = _most_seen(subject, ids, rng)
     numbers, how = {"difference": quiet}, ""
@@ -328,7 +328,7 @@ def causality(model: Any, rng: np.random.Generator | None = None) -> Verdict:
 
 
 def _most_seen(
-    subject: Subject, ids: Array, rng: np.random.Generator
+    subject: Contender, ids: Array, rng: np.random.Generator
 ) -> tuple[float, tuple[int, int]]:
     """The largest change of a logit at i through another token at j > i, and (i, j)."""
     before = subject.logits_twice(ids)
@@ -349,7 +349,7 @@ def _most_seen(
 
 def independence(model: Any, rng: np.random.Generator | None = None) -> Verdict:
     """Another text in one row of the batch leaves the logits of all other rows, bit for bit."""
-    subject, rng = Subject.of(model), _generator(rng)
+    subject, rng = Contender.of(model), _generator(rng)
     ids = subject.texts(rng, 4)
     before = subject.logits_twice(ids)
     most, where = 0.0, (0, 0)
@@ -382,7 +382,7 @@ def order_is_used(model: Any, rng: np.random.Generator | None = None) -> Verdict
     x_1 … x_{n−1} and x_n. Two causal layers keep it even without positions, though they know
     order only by how much past a token has read.
     """
-    subject, rng = Subject.of(model), _generator(rng)
+    subject, rng = Contender.of(model), _generator(rng)
     ids = rng.permuted(np.tile(np.arange(subject.length) % subject.vocab_size, (8, 1)), axis=1)
     before = subject.last(ids)
     turned, other = ids.copy(), ids.copy()
@@ -417,7 +417,7 @@ def batches_do_not_matter(model: Any, rng: np.random.Generator | None = None) ->
     Asked is your `evaluate`, or else exp(all nats / all tokens). Four at a time leave a last batch
     of one; a mean of per-batch perplexities gives it the weight of four.
     """
-    subject, rng = Subject.of(model), _generator(rng)
+    subject, rng = Contender.of(model), _generator(rng)
     texts = subject.texts(rng, 13, subject.length + 1)
     evaluate = subject.evaluate or (lambda texts, B: float(np.exp(subject.nats(texts, B).mean())))
     found = [float(evaluate(texts, B)) for B in BATCH_SIZES]
@@ -440,9 +440,9 @@ def loss_is_cross_entropy(model: Any, rng: np.random.Generator | None = None) ->
     Asked with as many tokens as words, T = V: then a softmax over time fits as well, and no shape
     gives it away.
     """
-    subject, rng = Subject.of(model), _generator(rng)
+    subject, rng = Contender.of(model), _generator(rng)
     if subject.loss is None:
-        raise InputError("there is no loss to look at: give Subject its loss(logits, targets)")
+        raise InputError("there is no loss to look at: give Contender its loss(logits, targets)")
     V = min(subject.vocab_size, SYMBOLS)
     logits, targets = rng.normal(size=(5, V, V)), rng.integers(V, size=(5, V))
     said, true = float(subject.loss(logits, targets)), float(token_nats(logits, targets)[0].mean())
@@ -464,10 +464,12 @@ def cache_changes_nothing(model: Any, rng: np.random.Generator | None = None) ->
     model.forward. Then the same with texts of different lengths, padded on the left: what stands in
     the padding changes nothing. A model of numpylm is looked at in float64.
     """
-    subject, rng = Subject.of(model), _generator(rng)
+    subject, rng = Contender.of(model), _generator(rng)
     model = subject.model
     if not hasattr(model, "extend"):
-        raise InputError("there is no cache to look at: give Subject a model with start and extend")
+        raise InputError(
+            "there is no cache to look at: give Contender a model with start and extend"
+        )
     if hasattr(model, "astype"):
         model = model.astype(np.float64)
         subject = replace(subject, f=lambda ids: model.forward(ids)[0])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..ops import IGNORE, Array
-from .duals import Dual, concatenate, einsum, erf, exp, log, sqrt
+from .dual_numbers import Dual, concatenate, einsum, erf, exp, log, sqrt
 
 
 def embedding(table: Dual, ids: Array) -> Dual:
@@ -151,10 +151,10 @@ def cross_attention(
 
 def feed_forward(x: Dual, w: Any, b: Any, w_out: Any, b_out: Any, activation: str = "gelu") -> Dual:
     """F21"""
-    return linear(FORMULAS[activation](linear(x, w, b)), w_out, b_out)
+    return linear(SECOND_FORMULAS[activation](linear(x, w, b)), w_out, b_out)
 
 
-FORMULAS: dict[str, Callable[..., Dual]] = {
+SECOND_FORMULAS: dict[str, Callable[..., Dual]] = {
     f.__name__: f
     for f in (
         embedding, linear, softmax, attention, output, cross_entropy, nll, smoothed_cross_entropy,

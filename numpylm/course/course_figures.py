@@ -10,12 +10,12 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ..attention_lm import AttentionLM, AttentionLMConfig
+from ..checks.oracles import ORACLES, Kills
 from ..corpora import CorpusConfig
 from ..figures import STYLE, four_paths, panels, run_pictures, save_figures, three_masks, v_curve
 from ..ops import Array, attention_forward, causal_mask, cross_entropy_backward
-from ..proofs.oracles import ORACLES, Row
 from ..runs import Run, TrainConfig
-from ..train import train
+from ..training import train
 
 
 def draw_course(folder: Path) -> list[Path]:
@@ -81,7 +81,7 @@ def attention_of_the_family() -> dict[str, Array]:
     }
 
 
-def kill_matrix(rows: Sequence[Row]) -> Figure:
+def kill_matrix(rows: Sequence[Kills]) -> Figure:
     """Which oracle sees how many of the mistakes in an op, a model or an optimizer."""
     subjects = list(dict.fromkeys(row.mutant.subject for row in rows))
     counts, seen = np.zeros(len(subjects)), np.zeros((len(subjects), len(ORACLES)))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .bert import BERT
-from .config import InputError
+from .errors import InputError
 from .ops import Array
 
 BATCH = 32  # sentences at a time, so that thousands of them need no more memory

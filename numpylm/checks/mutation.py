@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .. import blocks
-from ..config import InputError
+from ..errors import InputError
 
 Wrong = Callable[[Callable], Callable]
 

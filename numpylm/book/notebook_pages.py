@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..course.notation import FORMULAS
-from ..course.notebooks import read
+from ..course.notebook_files import read
 from .index import Index, Section, headings, plain, slug
 from .pages import page
 from .text import code, needs, typeset
