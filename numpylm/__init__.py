@@ -1,7 +1,7 @@
 """numpylm: a language model to read. In the order of the data:
 
 config        what a reader may choose; the error for a mistake
-tokenizers    text <-> ids
+tokenizers    text <-> ids                      (unicode_text: words of every script)
 languages     toy languages that are generated, with their entropy
 corpora       where text comes from
 batches       ids -> (ids, targets)

@@ -174,7 +174,8 @@ def _generators(rng: np.random.Generator, K: int) -> list[np.random.Generator]:
 
 def _predictions(cache: Any) -> int:
     """N of F5, which cross_entropy_forward keeps."""
-    return cache[1].N
+    _, (_, _, _, N, _) = cache
+    return N
 
 
 # ---- what it is worth ------------------------------------------------------------------------

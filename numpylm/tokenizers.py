@@ -5,17 +5,26 @@ kinds: characters, which lose nothing; words, which forget white space except fo
 pairs, between the two.
 """
 
+import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from operator import index
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import InputError
+from .unicode_text import clean_text, join_words, split_segmented, split_words
 
 BYTES = 256  # the symbols to start from; each merge adds one
+MAX_VOCAB = 1 << 24  # far above any language's words; E alone would have billions of numbers
+# Byte pairs are learned from runs of at most 64 characters: learning takes a time that grows with
+# the square of the longest run without a space, and Chinese has no spaces.
+LONG_RUN = re.compile(r"\S{64}(?=\S)|\s{64}(?=\s)")
 
 
 class Tokenizer:
@@ -32,10 +41,12 @@ class Tokenizer:
     lossless: ClassVar[bool] = True  # decode gives every known character back, white space too
 
     def __init__(self, symbols: Iterable[str], unknown: str | None = None) -> None:
+        if not isinstance(symbols, Iterable):
+            raise InputError(f"symbols must be a list of strings, not {symbols!r}")
         self.symbols = tuple(symbols)
         self.unknown = unknown
         for symbol in self.symbols:
-            if not isinstance(symbol, str) or self.split(symbol) != [symbol]:
+            if self.split(checked_text(symbol, "each symbol")) != [symbol]:
                 raise InputError(f"{symbol!r} cannot be one symbol of a {type(self).__name__}")
         self._ids = {symbol: i for i, symbol in enumerate(self.symbols)}
         if len(self._ids) < len(self.symbols):
@@ -50,11 +61,15 @@ class Tokenizer:
             )
 
     @classmethod
-    def from_text(cls, text: str, max_vocab: int | None = None, unknown: bool = True) -> Self:
+    def from_text(
+        cls, text: str, max_vocab: int | None = None, unknown: bool = True, min_count: int = 1
+    ) -> Self:
         """The vocabulary of a text: at most `max_vocab` symbols, the most frequent ones.
 
         Of two equally frequent symbols the alphabetically first goes first. With unknown=True
-        the unknown symbol has id 0 and counts as one of `max_vocab`.
+        the unknown symbol has id 0 and counts as one of `max_vocab`, and symbols that occur less
+        often than min_count become the unknown one, so that a model learns what to think of it.
+        Where fewer than two symbols occur so often, all are kept.
         """
         counts = Counter(cls.split(checked_text(text)))
         if not counts:
@@ -62,9 +77,11 @@ class Tokenizer:
         if unknown:
             del counts[cls.unknown_symbol]
         ranked = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
+        frequent = [symbol for symbol in ranked if counts[symbol] >= min_count]
+        if unknown and len(frequent) >= 2:
+            ranked = frequent
         if max_vocab is not None:
-            if max_vocab < 2 + unknown:
-                raise InputError(f"max_vocab must be at least {2 + unknown}, not {max_vocab}")
+            max_vocab = _checked_max_vocab(max_vocab, 2 + unknown)
             if len(ranked) > max_vocab and not unknown:
                 raise InputError(
                     f"text has {len(ranked)} different symbols, more than max_vocab = {max_vocab}: "
@@ -96,10 +113,10 @@ class Tokenizer:
         return len(self.symbols)
 
     def encode(self, text: str) -> np.ndarray:
-        """text -> ids (n,), int64. A symbol that has no id is an InputError, or `unknown`."""
+        """text -> ids (n,), integers. A symbol that has no id is an InputError, or `unknown`."""
         pieces = self.split(checked_text(text))
         missing = -1 if self.unknown is None else self._ids[self.unknown]
-        ids = np.array([self._ids.get(piece, missing) for piece in pieces], dtype=np.int64)
+        ids = np.array([self._ids.get(piece, missing) for piece in pieces], dtype=np.intp)
         if self.unknown is None and (ids < 0).any():
             n = int(np.argmax(ids < 0))
             some = ", ".join(map(repr, self.symbols[:: max(self.vocab_size // 4, 1)][:4]))
@@ -110,6 +127,17 @@ class Tokenizer:
                 "symbol"
             )
         return ids
+
+    def missing(self, text: str) -> list[str]:
+        """The symbols of a text, in order, that have no id."""
+        return [piece for piece in self.split(checked_text(text)) if piece not in self._ids]
+
+    def unknown_share(self, ids: ArrayLike) -> float:
+        """The share of ids, of any shape, that are the unknown one; 0 where there is none."""
+        ids = np.asarray(ids)
+        if self.unknown is None or not ids.size:
+            return 0.0
+        return float(np.mean(ids == self._ids[self.unknown]))
 
     def decode(self, ids: ArrayLike) -> str:
         """ids (n,) -> text. An id that is no integer in 0..V-1 is an InputError."""
@@ -157,25 +185,46 @@ class CharTokenizer(Tokenizer):
 class WordTokenizer(Tokenizer):
     """Words, single marks of punctuation, and newlines. <unk> is the unknown.
 
-    A word is a run of letters, digits and underscores, with apostrophes inside ("don't"). A newline
-    is a symbol, for the line is part of verse and of code; other white space only separates.
+    A word is a run of letters, digits and underscores, with apostrophes inside ("don't"); what a
+    reader takes for one character (a letter with its marks, an emoji of several code points) stays
+    whole. A letter of a script without spaces between words (Chinese, Japanese, Thai, Lao, Khmer,
+    Burmese) is a word of its own. A newline is a symbol, for the line is part of verse and of code;
+    other white space only separates.
     For a text of known words decode(encode(text)) == text up to white space.
+
+    Outside ASCII the library `regex` finds the characters.
     """
 
     kind = "words"
     lossless = False
     unknown_symbol = "<unk>"
-    PATTERN = re.compile(r"<unk>|\w+(?:['’]\w+)*|[^\w\s]|\n")
-    # Spaces that may go: no symbol of PATTERN joins these marks to what stands before them.
-    NEEDLESS = re.compile(r" (?=[.,;:!?)\n])|(?<=\n) ")
 
     @staticmethod
     def split(text: str) -> list[str]:
-        return WordTokenizer.PATTERN.findall(text)
+        return split_words(text)
 
     @staticmethod
     def join(symbols: Sequence[str]) -> str:
-        return WordTokenizer.NEEDLESS.sub("", " ".join(symbols))
+        return join_words(symbols)
+
+
+class SegmentedWordTokenizer(WordTokenizer):
+    """Words, also of Chinese, Japanese, Thai, Lao, Khmer and Burmese.
+
+    The dictionaries of ICU cut them; the library `icu4py` has them, and is an extra. It is a kind
+    of its own, for a model must be given the words that it was trained on. Decoded text has a space
+    between two words of such a script.
+    """
+
+    kind = "segmented-words"
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        return split_segmented(text)
+
+    @staticmethod
+    def join(symbols: Sequence[str]) -> str:
+        return join_words(symbols, touching=False)
 
 
 class BytePairTokenizer(Tokenizer):
@@ -193,19 +242,32 @@ class BytePairTokenizer(Tokenizer):
 
     def __init__(self, description: str) -> None:
         """description: the JSON text in which the library keeps a tokenizer."""
+        library = _library()
+        _check_description(description)
         try:
-            self._library = _library().Tokenizer.from_str(description)
-        except Exception as error:  # the library raises Exception itself
+            self._library = library.Tokenizer.from_str(description)
+        except BaseException as error:  # Exception itself, and what Rust's panics become
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
             raise InputError(f"this describes no byte-pair tokenizer: {error}") from error
         V = self._library.get_vocab_size()
         self.symbols = tuple(self._library.id_to_token(i) for i in range(V))
         self.unknown = None
+        bytes_missing = set(library.pre_tokenizers.ByteLevel.alphabet()) - set(self.symbols)
+        if None in self.symbols or bytes_missing:
+            raise InputError(
+                f"this describes no byte-pair tokenizer: {len(bytes_missing)} of the {BYTES} bytes "
+                f"and {self.symbols.count(None)} of the ids 0 to {V - 1} stand for nothing"
+            )
 
     @classmethod
-    def from_text(cls, text: str, max_vocab: int | None = None, unknown: bool = True) -> Self:
-        """Learn merges from a text until there are max_vocab symbols, or no pair occurs twice."""
-        if max_vocab is not None and max_vocab < BYTES:
-            raise InputError(f"max_vocab must be at least {BYTES}, the bytes, not {max_vocab}")
+    def from_text(
+        cls, text: str, max_vocab: int | None = None, unknown: bool = True, min_count: int = 2
+    ) -> Self:
+        """Learn merges from a text until there are max_vocab symbols, or until no pair occurs
+        min_count times, which is at least twice. (Nothing is unknown, whatever `unknown` says.)
+        """
+        max_vocab = _checked_max_vocab(10_000 if max_vocab is None else max_vocab, BYTES)
         if not checked_text(text):
             raise InputError("text holds no symbols to build a vocabulary from")
         library = _library()
@@ -213,21 +275,29 @@ class BytePairTokenizer(Tokenizer):
         learned.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
         learned.decoder = library.decoders.ByteLevel()
         trainer = library.trainers.BpeTrainer(
-            vocab_size=max_vocab or 10_000,
-            min_frequency=2,
+            vocab_size=max_vocab,
+            min_frequency=max(min_count, 2),
             initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        learned.train_from_iterator([text], trainer)
+        cuts = [0, *(run.end() for run in LONG_RUN.finditer(text)), len(text)]
+        pieces = (text[a:b] for a, b in pairwise(cuts))
+        learned.train_from_iterator(pieces, trainer)
         return cls(learned.to_str())
 
     def encode(self, text: str) -> np.ndarray:
-        """text -> ids (n,), int64."""
-        return np.array(self._library.encode(checked_text(text)).ids, dtype=np.int64)
+        """text -> ids (n,), integers."""
+        found = self._library.encode(checked_text(text), add_special_tokens=False)
+        return np.array(found.ids, dtype=np.intp)
+
+    def missing(self, text: str) -> list[str]:
+        """Nothing: every text can be written in bytes."""
+        return []
 
     def decode(self, ids: ArrayLike) -> str:
         """ids (n,) -> text. Bytes that are no UTF-8 show as U+FFFD."""
-        return self._library.decode(checked_ids(ids, self.vocab_size).tolist())
+        ids = checked_ids(ids, self.vocab_size).tolist()
+        return self._library.decode(ids, skip_special_tokens=False)
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, "description": self._library.to_str()}
@@ -248,7 +318,8 @@ def _library() -> Any:
 
 
 TOKENIZERS: dict[str, type[Tokenizer]] = {
-    kind.kind: kind for kind in (CharTokenizer, WordTokenizer, BytePairTokenizer)
+    kind.kind: kind
+    for kind in (CharTokenizer, WordTokenizer, SegmentedWordTokenizer, BytePairTokenizer)
 }
 
 
@@ -273,11 +344,58 @@ def checked_ids(ids: ArrayLike, vocab_size: int) -> np.ndarray:
     return ids
 
 
-def checked_text(text: str) -> str:
-    """The text, if it is one."""
+def checked_text(text: str, name: str = "text") -> str:
+    """The text, if it is one that can be written in UTF-8."""
     if not isinstance(text, str):
-        raise InputError(f"text must be a string, not {type(text).__name__}")
+        raise InputError(f"{name} must be a string, not {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name} has half a character, {text[error.start]!r} at index {error.start}: it was "
+            "not read as UTF-8; decode it anew"
+        ) from None
     return text
+
+
+def prompt_text(tokenizer: Tokenizer, text: str) -> str:
+    """A prompt as the files of a corpus are read: line endings as \\n, no byte order mark; and é as
+    one code point or as two (Unicode's NFC or NFD), as the vocabulary has it.
+    """
+    text = clean_text(checked_text(text, "prompt"))
+    forms = [text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)]
+    return min(forms, key=lambda form: len(tokenizer.missing(form)))
+
+
+def _checked_max_vocab(max_vocab: Any, least: int) -> int:
+    try:
+        number = index(max_vocab)
+    except TypeError:
+        raise InputError(f"max_vocab must be a whole number, not {max_vocab!r}") from None
+    if number < least:
+        raise InputError(f"max_vocab must be at least {least}, not {number}")
+    if number > MAX_VOCAB:
+        raise InputError(f"max_vocab must be at most {MAX_VOCAB:,}, not {number}")
+    return number
+
+
+# What a description may ask for that would change a text, or make its ids random.
+CHANGES = ("padding", "truncation", "normalizer", "dropout")
+
+
+def _check_description(description: Any) -> None:
+    """That this is the JSON of byte pairs alone, so that decode(encode(text)) == text."""
+    try:
+        parts = json.loads(description)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"this describes no byte-pair tokenizer: {error}") from error
+    if not isinstance(parts, dict) or not isinstance(parts.get("model"), dict):
+        raise InputError("this describes no byte-pair tokenizer: it has no model")
+    if parts["model"].get("type", "BPE") != "BPE":
+        raise InputError(f"its model must be BPE, byte pairs, not {parts['model']['type']!r}")
+    for name in CHANGES:
+        if (parts | parts["model"]).get(name) is not None:
+            raise InputError(f"a byte-pair tokenizer must change no text, but has a {name}")
 
 
 def _place(text: str, pieces: Sequence[str], n: int) -> str:

@@ -36,7 +36,7 @@ ACROSS = {  # pages that are no module, and how they are called
 }
 
 PARTS = {  # the reading order
-    "Text": "errors config tokenizers languages corpora batches",
+    "Text": "errors config unicode_text tokenizers languages corpora batches",
     "The mathematics": "ops gradcheck",
     "The first model": "model attention_lm",
     "The Transformers": "blocks gpt bert bert_heads transformer",
