@@ -295,7 +295,17 @@ def _counted(scores: Array, targets: Any) -> tuple[Array, Array, int]:
     return np.where(counted, targets, 0), counted, N
 
 
-def cross_entropy_forward(logits: Array, targets: Array) -> tuple[Any, tuple]:
+class CrossEntropyCache(NamedTuple):
+    """What cross_entropy_backward needs: a row for each target, and how many of them count, N."""
+
+    p: Array
+    y: Array
+    counted: Array
+    N: int
+    shape: tuple[int, ...]
+
+
+def cross_entropy_forward(logits: Array, targets: Array) -> tuple[Any, CrossEntropyCache]:
     """F4, F5: mean of −log p(target).   logits (..., V)   targets (...)  ->  L, nats per token
 
         L = 1/N Σ_n −log softmax(z_n)[y_n] = 1/N Σ_n (log Σ_w exp(z_nw) − z_ny)
@@ -312,10 +322,10 @@ def cross_entropy_forward(logits: Array, targets: Array) -> tuple[Any, tuple]:
     total = _sum(p)
     p /= total
     nats = np.log(total[:, 0]) - z_target
-    return nats[counted].sum() / N, (p, y, counted, N, logits.shape)
+    return nats[counted].sum() / N, CrossEntropyCache(p, y, counted, N, logits.shape)
 
 
-def cross_entropy_backward(dL: Any, cache: tuple) -> Array:
+def cross_entropy_backward(dL: Any, cache: CrossEntropyCache) -> Array:
     """The prediction minus the truth.
 
         L_n = log Σ_w exp(z_nw) − z_ny   =>   dz_nw = dL/N (p_nw − 1[w = y_n])
@@ -354,9 +364,21 @@ def nll_backward(dL: Any, cache: tuple) -> Array:
 # ---- F23: cross-entropy with label smoothing -------------------------------------------------
 
 
+class SmoothedCrossEntropyCache(NamedTuple):
+    """The cache of F5, and ε."""
+
+    cross_entropy: CrossEntropyCache
+    smoothing: float
+
+    @property
+    def N(self) -> int:
+        """How many targets count."""
+        return self.cross_entropy.N
+
+
 def smoothed_cross_entropy_forward(
     logits: Array, targets: Array, smoothing: float
-) -> tuple[Any, tuple]:
+) -> tuple[Any, SmoothedCrossEntropyCache]:
     """F23: cross-entropy with a target that is not quite certain.   logits (..., V)   targets (...)
 
         ȳ_nw = (1 − ε) 1[w = y_n] + ε/V                  ε = smoothing
@@ -371,13 +393,13 @@ def smoothed_cross_entropy_forward(
     if not 0 <= smoothing < 1:
         raise InputError(f"smoothing must lie in [0, 1), the share spread over V, not {smoothing}")
     loss, cache = cross_entropy_forward(logits, targets)
-    _, y, counted, N, _ = cache
     z = _rows(logits)
-    ahead = z[np.arange(len(y)), y] - z.mean(axis=-1)
-    return loss + float(smoothing) * (ahead[counted].sum() / N), (cache, float(smoothing))
+    ahead = z[np.arange(len(cache.y)), cache.y] - z.mean(axis=-1)
+    loss += float(smoothing) * (ahead[cache.counted].sum() / cache.N)
+    return loss, SmoothedCrossEntropyCache(cache, float(smoothing))
 
 
-def smoothed_cross_entropy_backward(dL: Any, cache: tuple) -> Array:
+def smoothed_cross_entropy_backward(dL: Any, cache: SmoothedCrossEntropyCache) -> Array:
     """The prediction minus the smoothed truth.
 
         L_n = L_F5,n + ε (z_ny − 1/V Σ_w z_nw)

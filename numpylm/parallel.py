@@ -174,8 +174,7 @@ def _generators(rng: np.random.Generator, K: int) -> list[np.random.Generator]:
 
 def _predictions(cache: Any) -> int:
     """N of F5, which cross_entropy_forward keeps."""
-    _, (_, _, _, N, _) = cache
-    return N
+    return cache[1].N
 
 
 # ---- what it is worth ------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from numpylm.optim import SGD, Adam, global_norm
 from numpylm.parallel import ALONE, Shares, Team, Workers, ring_all_reduce_seconds
 from numpylm.runs import Run, TrainConfig
 from numpylm.training import seconds_needed, train, train_step
+from numpylm.transformer import Transformer, TransformerConfig
 
 ROUNDING = 1e-13  # relative, float64: sums of a few hundred numbers in another order
 SINGLE = 1e-5  # relative, float32, after some steps
@@ -63,6 +64,18 @@ def relative(a, b):
 def test_the_gradient_of_shares_is_the_gradient_of_the_batch(model, workers):
     loss, flat = gradient(model, *batch())
     shared_loss, shared = gradient(Workers(model, workers), *batch())
+    assert abs(shared_loss - loss) < ROUNDING * loss
+    assert relative(shared, flat) < ROUNDING
+
+
+@pytest.mark.parametrize("workers", [2, 3, B])
+def test_the_transformer_is_shared_too_and_padding_weighs_nothing(workers):
+    config = TransformerConfig(V + 3, 8, layers=1, heads=2, width=6, smoothing=0.1)
+    model = Transformer(config, np.random.default_rng(0), np.float64)
+    source, target = np.random.default_rng(1).integers(3, V + 3, size=(2, B, T + 1))
+    target[0, 3:] = target[3, 2:] = config.padding_id
+    loss, flat = gradient(model, source, target)
+    shared_loss, shared = gradient(Workers(model, workers), source, target)
     assert abs(shared_loss - loss) < ROUNDING * loss
     assert relative(shared, flat) < ROUNDING
 
@@ -368,12 +381,13 @@ def test_the_processes_see_different_windows(tmp_path):
     code, said = end_of(
         two(
             "-c",
-            "import numpy as np, pathlib, sys; from numpylm.parallel import Team, Workers\n"
+            "import numpy as np, pathlib, sys; from numpylm.ops import CrossEntropyCache as Kept\n"
+            "from numpylm.parallel import Team, Workers\n"
             "team, x = Team.over_mpi(), np.arange(5)[:, None]\n"
             "class Model:\n"
             "    def loss(self, ids, targets, rng):\n"
             "        self.saw = ids[:, 0].tolist()\n"
-            "        return np.float64(ids.mean()), (None, (0, 0, 0, ids.size, 0))\n"
+            "        return np.float64(ids.mean()), (None, Kept(0, 0, 0, ids.size, 0))\n"
             "model = Model()\n"
             "mean, _ = Workers(model, team=team).loss(x, x)\n"
             "pathlib.Path(sys.argv[1], str(team.rank)).write_text(f'{model.saw} {mean}')\n",
