@@ -8,26 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import ops
 from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
-from .ops import (
-    Array,
-    AttentionCache,
-    as_ids,
-    as_texts,
-    attention_backward,
-    attention_forward,
-    causal_mask,
-    embedding_backward,
-    embedding_forward,
-    linear_backward,
-    linear_forward,
-    output_backward,
-    output_forward,
-    positions_backward,
-    positions_forward,
-)
+from .ops import Array
 
 PROJECTIONS = ("W_q", "W_k", "W_v")
 
@@ -58,7 +43,7 @@ class AttentionLMCache(NamedTuple):
     embedding: tuple
     positions: tuple | None
     projections: list[tuple] | None
-    attention: AttentionCache
+    attention: ops.AttentionCache
     output: tuple
 
 
@@ -115,19 +100,19 @@ class AttentionLM(Model):
         Raises InputError for T > context_length where there are positions.
         """
         p, config = self.params, self.config
-        e, embedding = embedding_forward(p["E"], as_texts(ids))
-        e, positions = positions_forward(e, p["P"]) if config.positions else (e, None)
+        e, embedding = ops.embedding_forward(p["E"], ops.as_texts(ids))
+        e, positions = ops.positions_forward(e, p["P"]) if config.positions else (e, None)
         (q, k, v), projections = self._project(e) if config.projections else ((e, e, e), None)
-        mask = causal_mask(e.shape[-2]) if config.causal else None
-        c, attention = attention_forward(q, k, v, mask, config.scale)
+        mask = ops.causal_mask(e.shape[-2]) if config.causal else None
+        c, attention = ops.attention_forward(q, k, v, mask, config.scale)
         if config.context == "last":
             c = c[..., -1, :]
-        logits, output = output_forward(c, p[self._output_table])
+        logits, output = ops.output_forward(c, p[self._output_table])
         return logits, AttentionLMCache(embedding, positions, projections, attention, output)
 
     def _project(self, e: Array) -> tuple[list[Array], list[tuple]]:
         """q = e W_q    k = e W_k    v = e W_v"""
-        pairs = [linear_forward(e, self.params[name]) for name in PROJECTIONS]
+        pairs = [ops.linear_forward(e, self.params[name]) for name in PROJECTIONS]
         return [x for x, _ in pairs], [cache for _, cache in pairs]
 
     @property
@@ -147,15 +132,15 @@ class AttentionLM(Model):
         from_q, from_k, from_v = self._towards_e(dlogits, cache, grads)
         de = from_q + from_k + from_v
         if cache.positions is not None:
-            de, grads["P"] = positions_backward(de, cache.positions)
-        grads["E"] += embedding_backward(de, cache.embedding)
+            de, grads["P"] = ops.positions_backward(de, cache.positions)
+        grads["E"] += ops.embedding_backward(de, cache.embedding)
         return grads
 
     def backward_paths(self, dlogits: Array, cache: AttentionLMCache) -> Paths:
         """The same, kept apart: query + key + value + output is dE (untied: output is dU)."""
         grads = self.params.like()
         des = self._towards_e(dlogits, cache, grads)
-        query, key, value = (embedding_backward(de, cache.embedding) for de in des)
+        query, key, value = (ops.embedding_backward(de, cache.embedding) for de in des)
         return Paths(query, key, value, output=grads[self._output_table])
 
     def _towards_e(
@@ -163,14 +148,14 @@ class AttentionLM(Model):
     ) -> tuple[Array, ...]:
         """de by way of the query, the key and the value; the output table's gradient and those of
         the projections go into `grads`."""
-        dc, grads[self._output_table] = output_backward(dlogits, cache.output)
+        dc, grads[self._output_table] = ops.output_backward(dlogits, cache.output)
         if dc.shape != cache.attention.c.shape:  # only the last context was used
             dlast, dc = dc, np.zeros_like(cache.attention.c)
             dc[..., -1, :] = dlast
-        dqkv = attention_backward(dc, cache.attention)
+        dqkv = ops.attention_backward(dc, cache.attention)
         if cache.projections is None:
             return dqkv
-        back = [linear_backward(dy, c) for dy, c in zip(dqkv, cache.projections, strict=True)]
+        back = [ops.linear_backward(dy, c) for dy, c in zip(dqkv, cache.projections, strict=True)]
         for name, (_, dw, _) in zip(PROJECTIONS, back, strict=True):
             grads[name] = dw
         return tuple(de for de, _, _ in back)
@@ -179,7 +164,7 @@ class AttentionLM(Model):
         self, ids: Any, targets: Any, rng: np.random.Generator | None = None
     ) -> tuple[Any, Any]:
         """F5 in nats per predicted token; with context="last" only the last target is predicted."""
-        ids, targets = as_texts(ids), as_ids("targets", targets)
+        ids, targets = ops.as_texts(ids), ops.as_ids("targets", targets)
         if targets.shape != ids.shape:
             raise InputError(f"targets {targets.shape} must have the shape of ids {ids.shape}")
         last = self.config.context == "last"

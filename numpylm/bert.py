@@ -11,48 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .blocks import (
-    FEED_FORWARD,
-    NORM,
-    SELF_ATTENTION,
-    FeedForwardCache,
-    SelfAttentionCache,
-    Shapes,
-    check_heads,
-    feed_forward_backward,
-    feed_forward_forward,
-    feed_forward_shapes,
-    is_bias,
-    norm_shapes,
-    put,
-    self_attention_backward,
-    self_attention_forward,
-    self_attention_shapes,
-    weights,
-)
+from . import blocks, ops
+from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
-from .ops import (
-    IGNORE,
-    Array,
-    check_ids,
-    cross_entropy_forward,
-    dropout_backward,
-    dropout_forward,
-    embedding_backward,
-    embedding_forward,
-    gelu_exact_backward,
-    gelu_exact_forward,
-    layer_norm_backward,
-    layer_norm_forward,
-    linear_backward,
-    linear_forward,
-    output_backward,
-    output_forward,
-    positions_backward,
-    positions_forward,
-)
+from .ops import Array
 
 LINEAR = ("w", "b")
 
@@ -73,7 +37,7 @@ class BERTConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_heads(self.width, self.heads)
+        blocks.check_heads(self.width, self.heads)
 
     @property
     def hidden_width(self) -> int:
@@ -84,10 +48,10 @@ class BERTConfig(ModelConfig):
 class BERTBlockCache(NamedTuple):
     """In the order of computation; attention.attention.a holds the weights (..., H, T, T)."""
 
-    attention: SelfAttentionCache
+    attention: blocks.SelfAttentionCache
     dropout1: Array | None
     norm1: tuple
-    feed_forward: FeedForwardCache
+    feed_forward: blocks.FeedForwardCache
     dropout2: Array | None
     norm2: tuple
 
@@ -135,12 +99,12 @@ class BERT(Model):
             "G": (config.segments, C),
             "P": (config.context_length, C),
         }
-        shapes |= norm_shapes("norm", C)
+        shapes |= blocks.norm_shapes("norm", C)
         for block in _blocks(config):
-            shapes |= self_attention_shapes(f"{block}.attention", C)
-            shapes |= norm_shapes(f"{block}.norm1", C)
-            shapes |= feed_forward_shapes(f"{block}.feed_forward", C, config.hidden_width)
-            shapes |= norm_shapes(f"{block}.norm2", C)
+            shapes |= blocks.self_attention_shapes(f"{block}.attention", C)
+            shapes |= blocks.norm_shapes(f"{block}.norm1", C)
+            shapes |= blocks.feed_forward_shapes(f"{block}.feed_forward", C, config.hidden_width)
+            shapes |= blocks.norm_shapes(f"{block}.norm2", C)
         return shapes | cls.head_shapes(config)
 
     def initialise(self, rng: np.random.Generator) -> None:
@@ -148,7 +112,7 @@ class BERT(Model):
         for name, shape in self.params.shapes.items():
             if name.endswith("gain"):
                 self.params[name] = np.ones(shape)
-            elif not is_bias(name):
+            elif not blocks.is_bias(name):
                 self.params[name] = rng.normal(0.0, self.config.init_std, shape)
 
     # ---- what a head adds
@@ -170,7 +134,7 @@ class BERT(Model):
 
     def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
         """The targets as an array. Raises InputError for one that the head cannot predict."""
-        return check_ids("targets", targets, self.config.vocab_size, IGNORE)
+        return ops.check_ids("targets", targets, self.config.vocab_size, ops.IGNORE)
 
     # ---- a model
 
@@ -206,14 +170,14 @@ class BERT(Model):
         ids, segments, attend = self.check_inputs(ids, segments, attend)
         targets = self.check_targets(targets, ids, attend)
         logits, cache = self.forward(ids, rng, segments, attend)
-        loss, loss_cache = cross_entropy_forward(logits, targets)
+        loss, loss_cache = ops.cross_entropy_forward(logits, targets)
         return loss, (cache, loss_cache)
 
     # ---- the encoder
 
     def check_inputs(self, ids: Any, segments: Any, attend: Any) -> tuple[Array, Array, Array]:
         """The three as arrays (..., T): segments 0 and attend True where they are not given."""
-        ids = check_ids("ids", ids, self.config.vocab_size)
+        ids = ops.check_ids("ids", ids, self.config.vocab_size)
         segments = np.zeros_like(ids) if segments is None else np.asarray(segments)
         attend = np.ones(ids.shape, bool) if attend is None else np.asarray(attend)
         for name, array in (("segments", segments), ("attend", attend)):
@@ -241,11 +205,11 @@ class BERT(Model):
         p, config = self.params, self.config
         ids, segments, attend = self.check_inputs(ids, segments, attend)
         mask = attend[..., None, None, :]  # for every head and query
-        e, embedding = embedding_forward(p["E"], ids)
-        g, segments_cache = embedding_forward(p["G"], segments)
-        h, positions = positions_forward(e + g, p["P"])
-        h, norm = layer_norm_forward(h, *self.norm("norm"))
-        h, dropout = dropout_forward(h, config.dropout, rng)
+        e, embedding = ops.embedding_forward(p["E"], ids)
+        g, segments_cache = ops.embedding_forward(p["G"], segments)
+        h, positions = ops.positions_forward(e + g, p["P"])
+        h, norm = ops.layer_norm_forward(h, *self.norm("norm"))
+        h, dropout = ops.dropout_forward(h, config.dropout, rng)
         caches = []
         for block in _blocks(config):
             h, cache = self._block_forward(h, block, mask, rng)
@@ -264,13 +228,13 @@ class BERT(Model):
         """h ← norm1(h + attention(h))    h ← norm2(h + feed_forward(h))"""
         p, config = self.params, self.config
         attend = [*weights(p, f"{block}.attention", SELF_ATTENTION), config.heads, mask]
-        y, attention = self_attention_forward(h, *attend)
-        y, dropout1 = dropout_forward(y, config.dropout, rng)
-        h, norm1 = layer_norm_forward(h + y, *self.norm(f"{block}.norm1"))
+        y, attention = blocks.self_attention_forward(h, *attend)
+        y, dropout1 = ops.dropout_forward(y, config.dropout, rng)
+        h, norm1 = ops.layer_norm_forward(h + y, *self.norm(f"{block}.norm1"))
         feed = [*weights(p, f"{block}.feed_forward", FEED_FORWARD), "gelu_exact"]
-        y, feed_forward = feed_forward_forward(h, *feed)
-        y, dropout2 = dropout_forward(y, config.dropout, rng)
-        h, norm2 = layer_norm_forward(h + y, *self.norm(f"{block}.norm2"))
+        y, feed_forward = blocks.feed_forward_forward(h, *feed)
+        y, dropout2 = ops.dropout_forward(y, config.dropout, rng)
+        h, norm2 = ops.layer_norm_forward(h + y, *self.norm(f"{block}.norm2"))
         return h, BERTBlockCache(attention, dropout1, norm1, feed_forward, dropout2, norm2)
 
     def encode_backward(self, dh: Array, cache: BERTEncoderCache, grads: Parameters) -> None:
@@ -280,12 +244,12 @@ class BERT(Model):
         """
         for block, block_cache in reversed([*zip(_blocks(self.config), cache.blocks, strict=True)]):
             dh = self._block_backward(dh, block, block_cache, grads)
-        dh = dropout_backward(dh, cache.dropout)
-        dh, *dw = layer_norm_backward(dh, cache.norm)
+        dh = ops.dropout_backward(dh, cache.dropout)
+        dh, *dw = ops.layer_norm_backward(dh, cache.norm)
         put(grads, "norm", NORM, dw)
-        dy, grads["P"] = positions_backward(dh, cache.positions)
-        grads["G"] = embedding_backward(dy, cache.segments)
-        grads["E"] += embedding_backward(dy, cache.embedding)
+        dy, grads["P"] = ops.positions_backward(dh, cache.positions)
+        grads["G"] = ops.embedding_backward(dy, cache.segments)
+        grads["E"] += ops.embedding_backward(dy, cache.embedding)
 
     @staticmethod
     def _block_backward(dh: Array, block: str, cache: BERTBlockCache, grads: Parameters) -> Array:
@@ -293,15 +257,15 @@ class BERT(Model):
 
         Unlike in GPT, the residual path passes through every norm. Twice, the second line first.
         """
-        ds, *dw = layer_norm_backward(dh, cache.norm2)
+        ds, *dw = ops.layer_norm_backward(dh, cache.norm2)
         put(grads, f"{block}.norm2", NORM, dw)
-        dy = dropout_backward(ds, cache.dropout2)
-        dy, *dw = feed_forward_backward(dy, cache.feed_forward)
+        dy = ops.dropout_backward(ds, cache.dropout2)
+        dy, *dw = blocks.feed_forward_backward(dy, cache.feed_forward)
         put(grads, f"{block}.feed_forward", FEED_FORWARD, dw)
-        ds, *dw = layer_norm_backward(ds + dy, cache.norm1)
+        ds, *dw = ops.layer_norm_backward(ds + dy, cache.norm1)
         put(grads, f"{block}.norm1", NORM, dw)
-        dy = dropout_backward(ds, cache.dropout1)
-        dy, *dw = self_attention_backward(dy, cache.attention)
+        dy = ops.dropout_backward(ds, cache.dropout1)
+        dy, *dw = blocks.self_attention_backward(dy, cache.attention)
         put(grads, f"{block}.attention", SELF_ATTENTION, dw)
         return ds + dy
 
@@ -318,16 +282,16 @@ class BERTForMaskedLM(BERT):
     def head_shapes(config: BERTConfig) -> Shapes:
         C = config.width
         transform: Shapes = {"transform.w": (C, C), "transform.b": (C,)}
-        return transform | norm_shapes("transform", C) | {"predict.b": (config.vocab_size,)}
+        return transform | blocks.norm_shapes("transform", C) | {"predict.b": (config.vocab_size,)}
 
     def head_forward(
         self, h: Array, attend: Array, rng: np.random.Generator | None
     ) -> tuple[Array, tuple]:
         p = self.params
-        y, linear = linear_forward(h, *weights(p, "transform", LINEAR))
-        y, gelu = gelu_exact_forward(y)
-        y, norm = layer_norm_forward(y, *self.norm("transform"))
-        logits, output = output_forward(y, p["E"])
+        y, linear = ops.linear_forward(h, *weights(p, "transform", LINEAR))
+        y, gelu = ops.gelu_exact_forward(y)
+        y, norm = ops.layer_norm_forward(y, *self.norm("transform"))
+        logits, output = ops.output_forward(y, p["E"])
         logits += p["predict.b"]
         return logits, (linear, gelu, norm, output)
 
@@ -335,10 +299,10 @@ class BERTForMaskedLM(BERT):
         """z_t = E y_t + b_V   =>   db_V = Σ_t dz_t,  dE = Σ_t dz_t y_tᵀ, to which encode adds."""
         linear, gelu, norm, output = cache
         grads["predict.b"] = dlogits.reshape(-1, dlogits.shape[-1]).sum(axis=0)
-        dy, grads["E"] = output_backward(dlogits, output)
-        dy, *dw = layer_norm_backward(dy, norm)
+        dy, grads["E"] = ops.output_backward(dlogits, output)
+        dy, *dw = ops.layer_norm_backward(dy, norm)
         put(grads, "transform", NORM, dw)
-        dh, *dw = linear_backward(gelu_exact_backward(dy, gelu), linear)
+        dh, *dw = ops.linear_backward(ops.gelu_exact_backward(dy, gelu), linear)
         put(grads, "transform", LINEAR, dw)
         return dh
 
@@ -369,8 +333,8 @@ def mask_tokens(
     """
     if not 0 < rate <= 1:
         raise InputError(f"rate must lie in (0, 1], the share of tokens to hide, not {rate}")
-    ids = check_ids("ids", ids, vocab_size)
-    special = check_ids("mask_id and special", [mask_id, *special], vocab_size)
+    ids = ops.check_ids("ids", ids, vocab_size)
+    special = ops.check_ids("mask_id and special", [mask_id, *special], vocab_size)
     words = np.setdiff1d(np.arange(vocab_size), special)
     can = np.flatnonzero(~np.isin(ids, special))
     if not can.size:
@@ -379,7 +343,7 @@ def mask_tokens(
     if not chosen.size:
         chosen = rng.choice(can, 1)
     fate = rng.random(chosen.size)
-    inputs, targets = ids.flatten(), np.full(ids.size, IGNORE)
+    inputs, targets = ids.flatten(), np.full(ids.size, ops.IGNORE)
     targets[chosen] = inputs[chosen]
     inputs[chosen[fate < 0.8]] = mask_id
     drawn = chosen[(fate >= 0.8) & (fate < 0.9)]

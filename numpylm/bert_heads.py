@@ -8,21 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from . import ops
 from .bert import BERT, LINEAR, BERTConfig, check_range
 from .blocks import Shapes, put, weights
 from .config import option
 from .errors import InputError
 from .model import Parameters
-from .ops import (
-    IGNORE,
-    Array,
-    dropout_backward,
-    dropout_forward,
-    linear_backward,
-    linear_forward,
-    tanh_backward,
-    tanh_forward,
-)
+from .ops import Array
 
 
 @dataclass(frozen=True)
@@ -50,25 +42,25 @@ class BERTForClass(BERT):
         return {"pooler.w": (C, C), "pooler.b": (C,), "classes.w": (C, K), "classes.b": (K,)}
 
     def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
-        return check_range("targets", targets, self.config.classes, "the classes", IGNORE)
+        return check_range("targets", targets, self.config.classes, "the classes", ops.IGNORE)
 
     def head_forward(
         self, h: Array, attend: Array, rng: np.random.Generator | None
     ) -> tuple[Array, tuple]:
         p = self.params
-        y, pooler = linear_forward(h[..., 0, :], *weights(p, "pooler", LINEAR))
-        y, tanh = tanh_forward(y)
-        y, dropout = dropout_forward(y, self.config.dropout, rng)
-        logits, classes = linear_forward(y, *weights(p, "classes", LINEAR))
+        y, pooler = ops.linear_forward(h[..., 0, :], *weights(p, "pooler", LINEAR))
+        y, tanh = ops.tanh_forward(y)
+        y, dropout = ops.dropout_forward(y, self.config.dropout, rng)
+        logits, classes = ops.linear_forward(y, *weights(p, "classes", LINEAR))
         return logits, (pooler, tanh, dropout, classes, h.shape)
 
     def head_backward(self, dlogits: Array, cache: tuple, grads: Parameters) -> Array:
         """Only h_1 is read   =>   dh_t = 0 for every other token."""
         pooler, tanh, dropout, classes, shape = cache
-        dy, *dw = linear_backward(dlogits, classes)
+        dy, *dw = ops.linear_backward(dlogits, classes)
         put(grads, "classes", LINEAR, dw)
-        dy = tanh_backward(dropout_backward(dy, dropout), tanh)
-        dh_1, *dw = linear_backward(dy, pooler)
+        dy = ops.tanh_backward(ops.dropout_backward(dy, dropout), tanh)
+        dh_1, *dw = ops.linear_backward(dy, pooler)
         put(grads, "pooler", LINEAR, dw)
         dh = np.zeros(shape, dh_1.dtype)
         dh[..., 0, :] = dh_1
@@ -93,13 +85,13 @@ class BERTForSpan(BERT):
 
     def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
         """Spans (start, end), start ≤ end, whose tokens are real; IGNORE for a text without one."""
-        targets = check_range("targets", targets, ids.shape[-1], "the tokens of a text", IGNORE)
+        targets = check_range("targets", targets, ids.shape[-1], "the tokens of a text", ops.IGNORE)
         if targets.shape != (*ids.shape[:-1], 2):
             raise InputError(
                 f"targets {targets.shape} must be (..., 2), a start and an end for each text of "
                 f"ids {ids.shape}"
             )
-        counted = targets != IGNORE
+        counted = targets != ops.IGNORE
         real = np.take_along_axis(attend, np.where(counted, targets, 0), axis=-1)
         backwards = (targets[..., 0] > targets[..., 1]) & counted[..., 1]
         wrong = targets[backwards | (counted & ~real).any(axis=-1)]
@@ -114,7 +106,7 @@ class BERTForSpan(BERT):
     def head_forward(
         self, h: Array, attend: Array, rng: np.random.Generator | None
     ) -> tuple[Array, tuple]:
-        z, span = linear_forward(h, *weights(self.params, "span", LINEAR))
+        z, span = ops.linear_forward(h, *weights(self.params, "span", LINEAR))
         if not attend.any(axis=-1).all():
             raise InputError("attend is False for a whole text: there is no answer to find in it")
         no = z.dtype.type(-np.inf)
@@ -122,7 +114,7 @@ class BERTForSpan(BERT):
 
     def head_backward(self, dlogits: Array, cache: tuple, grads: Parameters) -> Array:
         """Where z is replaced by −∞, p = 0, so dlogits = 0 there, and so is dz."""
-        dh, *dw = linear_backward(dlogits.swapaxes(-1, -2), cache)
+        dh, *dw = ops.linear_backward(dlogits.swapaxes(-1, -2), cache)
         put(grads, "span", LINEAR, dw)
         return dh
 

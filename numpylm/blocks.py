@@ -15,23 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import ops
 from .errors import InputError
 from .model import Parameters
-from .ops import (
-    Array,
-    AttentionCache,
-    attention_backward,
-    attention_forward,
-    causal_mask,
-    gelu_backward,
-    gelu_exact_backward,
-    gelu_exact_forward,
-    gelu_forward,
-    linear_backward,
-    linear_forward,
-    relu_backward,
-    relu_forward,
-)
+from .ops import Array
 
 # ---- F20: multi-head attention ---------------------------------------------------------------
 
@@ -50,7 +37,7 @@ def _merge(x: Array) -> Array:
 
 def multi_head_forward(
     q: Array, k: Array, v: Array, heads: int, mask: Array | None = None
-) -> tuple[Array, AttentionCache]:
+) -> tuple[Array, ops.AttentionCache]:
     """F20: H attentions side by side.   q (..., T, A)   k, v (..., S, A)   ->   c (..., T, A)
 
         q = [q¹ … q^H],  k = [k¹ … k^H],  v = [v¹ … v^H]      A = H D columns into H parts of D
@@ -67,17 +54,17 @@ def multi_head_forward(
             "choose a width that is a multiple of heads"
         )
     q, k, v = (_split(x, heads) for x in (q, k, v))
-    c, cache = attention_forward(q, k, v, mask, (A // heads) ** -0.5)
+    c, cache = ops.attention_forward(q, k, v, mask, (A // heads) ** -0.5)
     return _merge(c), cache
 
 
-def multi_head_backward(dc: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
+def multi_head_backward(dc: Array, cache: ops.AttentionCache) -> tuple[Array, Array, Array]:
     """Split and merge only move numbers, so their backwards are one another.   ->  dq, dk, dv
 
     c = merge(attention(split(q), …))   =>   dq = merge(attention_backward(split(dc)).dq), …
     """
     heads = cache.q.shape[-3]
-    dq, dk, dv = attention_backward(_split(dc, heads), cache)
+    dq, dk, dv = ops.attention_backward(_split(dc, heads), cache)
     return _merge(dq), _merge(dk), _merge(dv)
 
 
@@ -85,7 +72,7 @@ class SelfAttentionCache(NamedTuple):
     """In the order of computation; attention.a holds the weights (..., H, T, T)."""
 
     to_qkv: tuple
-    attention: AttentionCache
+    attention: ops.AttentionCache
     out: tuple
 
 
@@ -107,9 +94,9 @@ def self_attention_forward(
     A bias may be None. The part of b_qkv that is added to the keys changes nothing: q·b is the same
     for every key, and softmax does not see it; its gradient is 0.
     """
-    qkv, to_qkv = linear_forward(x, w_qkv, b_qkv)
+    qkv, to_qkv = ops.linear_forward(x, w_qkv, b_qkv)
     c, attention = multi_head_forward(*_thirds(qkv), heads, mask)
-    y, out = linear_forward(c, w_out, b_out)
+    y, out = ops.linear_forward(c, w_out, b_out)
     return y, SelfAttentionCache(to_qkv, attention, out)
 
 
@@ -121,9 +108,9 @@ def self_attention_backward(
     y = c w_out + b_out       =>   dc = dy w_outᵀ = [dc¹ … dc^H]
     [q k v] = x w_qkv + …     =>   dx = [dq dk dv] w_qkvᵀ
     """
-    dc, dw_out, db_out = linear_backward(dy, cache.out)
+    dc, dw_out, db_out = ops.linear_backward(dy, cache.out)
     dqkv = np.concatenate(multi_head_backward(dc, cache.attention), axis=-1)
-    return *linear_backward(dqkv, cache.to_qkv), dw_out, db_out
+    return *ops.linear_backward(dqkv, cache.to_qkv), dw_out, db_out
 
 
 def _thirds(qkv: Array) -> tuple[Array, Array, Array]:
@@ -137,7 +124,7 @@ class CrossAttentionCache(NamedTuple):
 
     to_q: tuple
     to_kv: tuple
-    attention: AttentionCache
+    attention: ops.AttentionCache
     out: tuple
 
 
@@ -159,11 +146,11 @@ def cross_attention_forward(
     [k v] = memory w_kv + b_kv      w_kv (I, 2 A)
     y     = multi_head(q, k, v) w_out + b_out      w_out (A, O); in a block I = O = C
     """
-    q, to_q = linear_forward(x, w_q, b_q)
-    kv, to_kv = linear_forward(memory, w_kv, b_kv)
+    q, to_q = ops.linear_forward(x, w_q, b_q)
+    kv, to_kv = ops.linear_forward(memory, w_kv, b_kv)
     k, v = np.split(kv, 2, axis=-1)
     c, attention = multi_head_forward(q, k, v, heads, mask)
-    y, out = linear_forward(c, w_out, b_out)
+    y, out = ops.linear_forward(c, w_out, b_out)
     return y, CrossAttentionCache(to_q, to_kv, attention, out)
 
 
@@ -171,19 +158,19 @@ def cross_attention_backward(
     dy: Array, cache: CrossAttentionCache
 ) -> tuple[Array, Array, *tuple[Array | None, ...]]:
     """The three lines upwards.   ->  dx, dmemory, dw_q, db_q, dw_kv, db_kv, dw_out, db_out"""
-    dc, dw_out, db_out = linear_backward(dy, cache.out)
+    dc, dw_out, db_out = ops.linear_backward(dy, cache.out)
     dq, dk, dv = multi_head_backward(dc, cache.attention)
-    dmemory, dw_kv, db_kv = linear_backward(np.concatenate([dk, dv], axis=-1), cache.to_kv)
-    dx, dw_q, db_q = linear_backward(dq, cache.to_q)
+    dmemory, dw_kv, db_kv = ops.linear_backward(np.concatenate([dk, dv], axis=-1), cache.to_kv)
+    dx, dw_q, db_q = ops.linear_backward(dq, cache.to_q)
     return dx, dmemory, dw_q, db_q, dw_kv, db_kv, dw_out, db_out
 
 
 # ---- F21: feed-forward -----------------------------------------------------------------------
 
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
-    "gelu": (gelu_forward, gelu_backward),
-    "gelu_exact": (gelu_exact_forward, gelu_exact_backward),
-    "relu": (relu_forward, relu_backward),
+    "gelu": (ops.gelu_forward, ops.gelu_backward),
+    "gelu_exact": (ops.gelu_exact_forward, ops.gelu_exact_backward),
+    "relu": (ops.relu_forward, ops.relu_backward),
 }
 
 
@@ -212,9 +199,9 @@ def feed_forward_forward(
     """
     if activation not in ACTIVATIONS:
         raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
-    hidden, to_hidden = linear_forward(x, w_in, b_in)
+    hidden, to_hidden = ops.linear_forward(x, w_in, b_in)
     active, activation_cache = ACTIVATIONS[activation][0](hidden)
-    y, out = linear_forward(active, w_out, b_out)
+    y, out = ops.linear_forward(active, w_out, b_out)
     return y, FeedForwardCache(to_hidden, activation_cache, out, activation)
 
 
@@ -225,9 +212,9 @@ def feed_forward_backward(
 
     u = x w_in + b_in,  y = f(u) w_out + b_out   =>   du = f'(u) dy w_outᵀ     dx = du w_inᵀ
     """
-    dactive, dw_out, db_out = linear_backward(dy, cache.out)
+    dactive, dw_out, db_out = ops.linear_backward(dy, cache.out)
     dhidden = ACTIVATIONS[cache.name][1](dactive, cache.activation)
-    return *linear_backward(dhidden, cache.to_hidden), dw_out, db_out
+    return *ops.linear_backward(dhidden, cache.to_hidden), dw_out, db_out
 
 
 # ---- the key/value cache ---------------------------------------------------------------------
@@ -267,7 +254,7 @@ class KeyValueCache:
         T, S = shape[1], self.length + shape[1]
         positions = np.arange(self.length, S) - self.padding[:, None]
         real = np.arange(S) >= self.padding[:, None]
-        return np.maximum(positions, 0), causal_mask(T, S) & real[:, None, None, :]
+        return np.maximum(positions, 0), ops.causal_mask(T, S) & real[:, None, None, :]
 
     def append(self, layer: int, k: Array, v: Array) -> tuple[Array, Array]:
         """Write k, v (B, T, A) behind the past of `layer`; all of its keys and values (B, S, A)."""
@@ -296,9 +283,9 @@ def self_attention_cached(
 
     For inference only: it writes into `past` and has no backward.
     """
-    q, k, v = _thirds(linear_forward(x, w_qkv, b_qkv)[0])
+    q, k, v = _thirds(ops.linear_forward(x, w_qkv, b_qkv)[0])
     c, _ = multi_head_forward(q, *past.append(layer, k, v), heads, mask)
-    return linear_forward(c, w_out, b_out)[0]
+    return ops.linear_forward(c, w_out, b_out)[0]
 
 
 # ---- weights by name -------------------------------------------------------------------------

@@ -9,44 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .blocks import (
-    FEED_FORWARD,
-    NORM,
-    SELF_ATTENTION,
-    FeedForwardCache,
-    KeyValueCache,
-    SelfAttentionCache,
-    Shapes,
-    check_heads,
-    feed_forward_backward,
-    feed_forward_forward,
-    feed_forward_shapes,
-    is_bias,
-    norm_shapes,
-    put,
-    self_attention_backward,
-    self_attention_cached,
-    self_attention_forward,
-    self_attention_shapes,
-    weights,
-)
+from . import blocks, ops
+from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .model import Model, ModelConfig, Parameters
-from .ops import (
-    Array,
-    as_texts,
-    causal_mask,
-    dropout_backward,
-    dropout_forward,
-    embedding_backward,
-    embedding_forward,
-    layer_norm_backward,
-    layer_norm_forward,
-    output_backward,
-    output_forward,
-    positions_backward,
-    positions_forward,
-)
+from .ops import Array
 
 
 @dataclass(frozen=True)
@@ -63,17 +30,17 @@ class GPTConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_heads(self.width, self.heads)
+        blocks.check_heads(self.width, self.heads)
 
 
 class GPTBlockCache(NamedTuple):
     """In the order of computation; attention.attention.a holds the weights (..., H, T, T)."""
 
     norm1: tuple
-    attention: SelfAttentionCache
+    attention: blocks.SelfAttentionCache
     dropout1: Array | None
     norm2: tuple
-    feed_forward: FeedForwardCache
+    feed_forward: blocks.FeedForwardCache
     dropout2: Array | None
 
 
@@ -109,12 +76,12 @@ class GPT(Model):
         C = config.width
         shapes: Shapes = {"E": (config.vocab_size, C), "P": (config.context_length, C)}
         for block in _blocks(config):
-            shapes |= norm_shapes(f"{block}.norm1", C)
-            shapes |= self_attention_shapes(f"{block}.attention", C)
-            shapes |= norm_shapes(f"{block}.norm2", C)
-            shapes |= feed_forward_shapes(f"{block}.feed_forward", C, 4 * C)
-        shapes |= norm_shapes("norm", C)
-        return {name: s for name, s in shapes.items() if config.bias or not is_bias(name)}
+            shapes |= blocks.norm_shapes(f"{block}.norm1", C)
+            shapes |= blocks.self_attention_shapes(f"{block}.attention", C)
+            shapes |= blocks.norm_shapes(f"{block}.norm2", C)
+            shapes |= blocks.feed_forward_shapes(f"{block}.feed_forward", C, 4 * C)
+        shapes |= blocks.norm_shapes("norm", C)
+        return {name: s for name, s in shapes.items() if config.bias or not blocks.is_bias(name)}
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Weights from a normal distribution, gains 1, biases 0.
@@ -126,7 +93,7 @@ class GPT(Model):
         for name, shape in self.params.shapes.items():
             if name.endswith("gain"):
                 self.params[name] = np.ones(shape)
-            elif not is_bias(name):
+            elif not blocks.is_bias(name):
                 adds_to_h = name.endswith("w_out")
                 self.params[name] = rng.normal(
                     0.0, std / math.sqrt(2 * L if adds_to_h else 1), shape
@@ -135,16 +102,16 @@ class GPT(Model):
     def forward(self, ids: Any, rng: np.random.Generator | None = None) -> tuple[Array, GPTCache]:
         """ids (..., T)  ->  logits (..., T, V).   Raises InputError for T > context_length."""
         p = self.params
-        e, embedding = embedding_forward(p["E"], as_texts(ids))
-        h, positions = positions_forward(e, p["P"])
-        h, dropout = dropout_forward(h, self.config.dropout, rng)
-        mask = causal_mask(h.shape[-2])
+        e, embedding = ops.embedding_forward(p["E"], ops.as_texts(ids))
+        h, positions = ops.positions_forward(e, p["P"])
+        h, dropout = ops.dropout_forward(h, self.config.dropout, rng)
+        mask = ops.causal_mask(h.shape[-2])
         caches = []
         for block in _blocks(self.config):
             h, cache = self._block_forward(h, block, mask, rng)
             caches.append(cache)
-        y, norm = layer_norm_forward(h, *weights(p, "norm", NORM))
-        logits, output = output_forward(y, p["E"])
+        y, norm = ops.layer_norm_forward(h, *weights(p, "norm", NORM))
+        logits, output = ops.output_forward(y, p["E"])
         return logits, GPTCache(embedding, positions, dropout, tuple(caches), norm, output)
 
     def _block_forward(
@@ -152,16 +119,15 @@ class GPT(Model):
     ) -> tuple[Array, GPTBlockCache]:
         """h ← h + attention(norm1(h))    h ← h + feed_forward(norm2(h))"""
         p, config = self.params, self.config
-        y, norm1 = layer_norm_forward(h, *weights(p, f"{block}.norm1", NORM))
+        y, norm1 = ops.layer_norm_forward(h, *weights(p, f"{block}.norm1", NORM))
         attend = [*weights(p, f"{block}.attention", SELF_ATTENTION), config.heads, mask]
-        y, attention = self_attention_forward(y, *attend)
-        y, dropout1 = dropout_forward(y, config.dropout, rng)
+        y, attention = blocks.self_attention_forward(y, *attend)
+        y, dropout1 = ops.dropout_forward(y, config.dropout, rng)
         h = h + y
-        y, norm2 = layer_norm_forward(h, *weights(p, f"{block}.norm2", NORM))
-        y, feed_forward = feed_forward_forward(
-            y, *weights(p, f"{block}.feed_forward", FEED_FORWARD)
-        )
-        y, dropout2 = dropout_forward(y, config.dropout, rng)
+        y, norm2 = ops.layer_norm_forward(h, *weights(p, f"{block}.norm2", NORM))
+        feed = weights(p, f"{block}.feed_forward", FEED_FORWARD)
+        y, feed_forward = blocks.feed_forward_forward(y, *feed)
+        y, dropout2 = ops.dropout_forward(y, config.dropout, rng)
         return h + y, GPTBlockCache(norm1, attention, dropout1, norm2, feed_forward, dropout2)
 
     def backward(self, dlogits: Array, cache: GPTCache) -> Parameters:
@@ -170,14 +136,14 @@ class GPT(Model):
         E embeds and predicts   =>   dE = embedding_backward(de) + Σ_i dlogits_i y_iᵀ
         """
         grads = self.params.like()
-        dy, grads["E"] = output_backward(dlogits, cache.output)
-        dh, *dw = layer_norm_backward(dy, cache.norm)
+        dy, grads["E"] = ops.output_backward(dlogits, cache.output)
+        dh, *dw = ops.layer_norm_backward(dy, cache.norm)
         put(grads, "norm", NORM, dw)
         for block, block_cache in reversed([*zip(_blocks(self.config), cache.blocks, strict=True)]):
             dh = self._block_backward(dh, block, block_cache, grads)
-        dh = dropout_backward(dh, cache.dropout)
-        de, grads["P"] = positions_backward(dh, cache.positions)
-        grads["E"] += embedding_backward(de, cache.embedding)
+        dh = ops.dropout_backward(dh, cache.dropout)
+        de, grads["P"] = ops.positions_backward(dh, cache.positions)
+        grads["E"] += ops.embedding_backward(de, cache.embedding)
         return grads
 
     @staticmethod
@@ -186,45 +152,45 @@ class GPT(Model):
 
         Twice, the second line of the forward first. The gradients of the weights go into `grads`.
         """
-        dy = dropout_backward(dh, cache.dropout2)
-        dy, *dw = feed_forward_backward(dy, cache.feed_forward)
+        dy = ops.dropout_backward(dh, cache.dropout2)
+        dy, *dw = blocks.feed_forward_backward(dy, cache.feed_forward)
         put(grads, f"{block}.feed_forward", FEED_FORWARD, dw)
-        dy, *dw = layer_norm_backward(dy, cache.norm2)
+        dy, *dw = ops.layer_norm_backward(dy, cache.norm2)
         put(grads, f"{block}.norm2", NORM, dw)
         dh = dh + dy
-        dy = dropout_backward(dh, cache.dropout1)
-        dy, *dw = self_attention_backward(dy, cache.attention)
+        dy = ops.dropout_backward(dh, cache.dropout1)
+        dy, *dw = blocks.self_attention_backward(dy, cache.attention)
         put(grads, f"{block}.attention", SELF_ATTENTION, dw)
-        dy, *dw = layer_norm_backward(dy, cache.norm1)
+        dy, *dw = ops.layer_norm_backward(dy, cache.norm1)
         put(grads, f"{block}.norm1", NORM, dw)
         return dh + dy
 
-    def start(self, batch_size: int = 1, padding: Any = None) -> KeyValueCache:
+    def start(self, batch_size: int = 1, padding: Any = None) -> blocks.KeyValueCache:
         """An empty past for `extend`. padding (B,): how many tokens, on the left, are no text."""
         config = self.config
         size = config.layers, batch_size, config.context_length, config.width
-        return KeyValueCache(*size, self.params.flat.dtype, padding)
+        return blocks.KeyValueCache(*size, self.params.flat.dtype, padding)
 
-    def extend(self, ids: Any, past: KeyValueCache) -> Array:
+    def extend(self, ids: Any, past: blocks.KeyValueCache) -> Array:
         """Logits (B, T, V) of new tokens ids (B, T) after `past`, which then includes them.
 
         The same numbers as forward on the whole text, in evaluation. Raises InputError where the
         text would be longer than context_length: then start anew from its last tokens, because
         their positions change, and with them every key and value.
         """
-        p, heads, ids = self.params, self.config.heads, as_texts(ids)
+        p, heads, ids = self.params, self.config.heads, ops.as_texts(ids)
         positions, mask = past.place(ids.shape)
-        h = embedding_forward(p["E"], ids)[0] + embedding_forward(p["P"], positions)[0]
+        h = ops.embedding_forward(p["E"], ids)[0] + ops.embedding_forward(p["P"], positions)[0]
         for layer, block in enumerate(_blocks(self.config)):
-            y, _ = layer_norm_forward(h, *weights(p, f"{block}.norm1", NORM))
+            y, _ = ops.layer_norm_forward(h, *weights(p, f"{block}.norm1", NORM))
             attend = [*weights(p, f"{block}.attention", SELF_ATTENTION), heads, mask, past, layer]
-            h = h + self_attention_cached(y, *attend)
-            y, _ = layer_norm_forward(h, *weights(p, f"{block}.norm2", NORM))
-            y, _ = feed_forward_forward(y, *weights(p, f"{block}.feed_forward", FEED_FORWARD))
-            h = h + y
+            h = h + blocks.self_attention_cached(y, *attend)
+            y, _ = ops.layer_norm_forward(h, *weights(p, f"{block}.norm2", NORM))
+            feed = weights(p, f"{block}.feed_forward", FEED_FORWARD)
+            h = h + blocks.feed_forward_forward(y, *feed)[0]
         past.advance(ids.shape[1])
-        y, _ = layer_norm_forward(h, *weights(p, "norm", NORM))
-        return output_forward(y, p["E"])[0]
+        y, _ = ops.layer_norm_forward(h, *weights(p, "norm", NORM))
+        return ops.output_forward(y, p["E"])[0]
 
 
 def _blocks(config: GPTConfig) -> list[str]:

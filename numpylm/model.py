@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from . import ops
 from .config import Config, option
 from .errors import InputError
-from .ops import Array, cross_entropy_backward, cross_entropy_forward
+from .ops import Array
 
 
 class Parameters(Mapping[str, Array]):
@@ -116,13 +117,13 @@ class Model:
     ) -> tuple[Any, Any]:
         """F5: mean −log p(target) in nats per predicted token.   ids, targets (..., T)"""
         logits, cache = self.forward(ids, rng)
-        loss, loss_cache = cross_entropy_forward(logits, targets)
+        loss, loss_cache = ops.cross_entropy_forward(logits, targets)
         return loss, (cache, loss_cache)
 
     def loss_backward(self, cache: Any, dL: float = 1.0) -> Parameters:
         """dL/dparams of `loss`, times dL: how much this loss weighs in a sum of several."""
         forward_cache, loss_cache = cache
-        return self.backward(cross_entropy_backward(dL, loss_cache), forward_cache)
+        return self.backward(ops.cross_entropy_backward(dL, loss_cache), forward_cache)
 
     def next_logits(self, ids: Any) -> Array:
         """Logits (..., V) of the token that follows ids (..., T)."""

@@ -11,51 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .blocks import (
-    CROSS_ATTENTION,
-    FEED_FORWARD,
-    NORM,
-    SELF_ATTENTION,
-    CrossAttentionCache,
-    FeedForwardCache,
-    SelfAttentionCache,
-    Shapes,
-    check_heads,
-    cross_attention_backward,
-    cross_attention_forward,
-    cross_attention_shapes,
-    feed_forward_backward,
-    feed_forward_forward,
-    feed_forward_shapes,
-    norm_shapes,
-    put,
-    self_attention_backward,
-    self_attention_forward,
-    self_attention_shapes,
-    weights,
-)
+from . import blocks, ops
+from .blocks import CROSS_ATTENTION, FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
-from .ops import (
-    IGNORE,
-    Array,
-    as_ids,
-    causal_mask,
-    check_ids,
-    dropout_backward,
-    dropout_forward,
-    embedding_backward,
-    embedding_forward,
-    layer_norm_backward,
-    layer_norm_forward,
-    output_backward,
-    output_forward,
-    positions_forward,
-    sinusoidal_positions,
-    smoothed_cross_entropy_backward,
-    smoothed_cross_entropy_forward,
-)
+from .ops import Array
 
 
 @dataclass(frozen=True)
@@ -75,7 +36,7 @@ class TransformerConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_heads(self.width, self.heads)
+        blocks.check_heads(self.width, self.heads)
         special = self.padding_id, self.begin_id, self.end_id
         if len(set(special)) < 3 or max(special) >= self.vocab_size:
             raise InputError(
@@ -106,20 +67,20 @@ class AddNormCache(NamedTuple):
 class EncoderBlockCache(NamedTuple):
     """In the order of computation; attention.attention.a holds the weights (..., H, S, S)."""
 
-    attention: SelfAttentionCache
+    attention: blocks.SelfAttentionCache
     norm1: AddNormCache
-    feed_forward: FeedForwardCache
+    feed_forward: blocks.FeedForwardCache
     norm2: AddNormCache
 
 
 class DecoderBlockCache(NamedTuple):
     """In the order of computation; cross.attention.a holds the weights (..., H, T, S)."""
 
-    attention: SelfAttentionCache
+    attention: blocks.SelfAttentionCache
     norm1: AddNormCache
-    cross: CrossAttentionCache
+    cross: blocks.CrossAttentionCache
     norm2: AddNormCache
-    feed_forward: FeedForwardCache
+    feed_forward: blocks.FeedForwardCache
     norm3: AddNormCache
 
 
@@ -167,24 +128,24 @@ class Transformer(Model):
         self, config: TransformerConfig, rng: np.random.Generator, dtype: Any = np.float32
     ):
         super().__init__(config, rng, dtype)
-        self.positions = sinusoidal_positions(config.context_length, config.width, dtype)
+        self.positions = ops.sinusoidal_positions(config.context_length, config.width, dtype)
 
     @staticmethod
     def shapes(config: TransformerConfig) -> Shapes:
         C, F = config.width, config.hidden_width
         shapes: Shapes = {"E": (config.vocab_size, C)}
         for block in _blocks("encoder", config):
-            shapes |= self_attention_shapes(f"{block}.attention", C)
-            shapes |= norm_shapes(f"{block}.norm1", C)
-            shapes |= feed_forward_shapes(f"{block}.feed_forward", C, F)
-            shapes |= norm_shapes(f"{block}.norm2", C)
+            shapes |= blocks.self_attention_shapes(f"{block}.attention", C)
+            shapes |= blocks.norm_shapes(f"{block}.norm1", C)
+            shapes |= blocks.feed_forward_shapes(f"{block}.feed_forward", C, F)
+            shapes |= blocks.norm_shapes(f"{block}.norm2", C)
         for block in _blocks("decoder", config):
-            shapes |= self_attention_shapes(f"{block}.attention", C)
-            shapes |= norm_shapes(f"{block}.norm1", C)
-            shapes |= cross_attention_shapes(f"{block}.cross", C)
-            shapes |= norm_shapes(f"{block}.norm2", C)
-            shapes |= feed_forward_shapes(f"{block}.feed_forward", C, F)
-            shapes |= norm_shapes(f"{block}.norm3", C)
+            shapes |= blocks.self_attention_shapes(f"{block}.attention", C)
+            shapes |= blocks.norm_shapes(f"{block}.norm1", C)
+            shapes |= blocks.cross_attention_shapes(f"{block}.cross", C)
+            shapes |= blocks.norm_shapes(f"{block}.norm2", C)
+            shapes |= blocks.feed_forward_shapes(f"{block}.feed_forward", C, F)
+            shapes |= blocks.norm_shapes(f"{block}.norm3", C)
         return shapes
 
     def initialise(self, rng: np.random.Generator) -> None:
@@ -213,7 +174,7 @@ class Transformer(Model):
         Raises InputError for texts that are empty or longer than context_length, for ids outside
         the vocabulary, and where there is not one target for each source.
         """
-        source, target_in = as_ids("source", source), as_ids("target", target_in)
+        source, target_in = ops.as_ids("source", source), ops.as_ids("target", target_in)
         self.check_pair(source, target_in)
         memory, encoder = self.encode(source, rng)
         logits, decoder = self.decode(target_in, memory, source != self.config.padding_id, rng)
@@ -237,16 +198,17 @@ class Transformer(Model):
         source (..., S)   target (..., T + 1): begin_id, the text, end_id, padding
         Nats per predicted token: begin_id and padding are not predicted.
         """
-        target = check_ids("target", target, self.config.vocab_size)
+        target = ops.check_ids("target", target, self.config.vocab_size)
         logits, cache = self.forward(source, target[..., :-1], rng)
-        targets = np.where(target == self.config.padding_id, IGNORE, target)[..., 1:]
-        loss, loss_cache = smoothed_cross_entropy_forward(logits, targets, self.config.smoothing)
+        targets = np.where(target == self.config.padding_id, ops.IGNORE, target)[..., 1:]
+        smoothing = self.config.smoothing
+        loss, loss_cache = ops.smoothed_cross_entropy_forward(logits, targets, smoothing)
         return loss, (cache, loss_cache)
 
     def loss_backward(self, cache: Any, dL: float = 1.0) -> Parameters:
         """dL/dparams of `loss`, times dL."""
         forward_cache, loss_cache = cache
-        return self.backward(smoothed_cross_entropy_backward(dL, loss_cache), forward_cache)
+        return self.backward(ops.smoothed_cross_entropy_backward(dL, loss_cache), forward_cache)
 
     def next_logits(self, source: Any, target_in: Any) -> Array:  # type: ignore[override]
         """Logits (..., V) of the token that follows target_in (..., T)."""
@@ -260,7 +222,7 @@ class Transformer(Model):
             )
         N = self.config.context_length
         for name, ids in (("source", source), ("target", target_in)):
-            check_ids(name, ids, self.config.vocab_size)
+            ops.check_ids(name, ids, self.config.vocab_size)
             if not 0 < ids.shape[-1] <= N:
                 raise InputError(
                     f"{name} {ids.shape} must have 1 to {N} tokens, the context_length: pad an "
@@ -287,22 +249,22 @@ class Transformer(Model):
         """h ← norm1(h + attention(h))    h ← norm2(h + feed_forward(h))"""
         p, heads = self.params, self.config.heads
         own = [*weights(p, f"{block}.attention", SELF_ATTENTION), heads, mask]
-        y, attention = self_attention_forward(h, *own)
+        y, attention = blocks.self_attention_forward(h, *own)
         h, norm1 = self._add_norm(h, y, f"{block}.norm1", rng)
         feed = [*weights(p, f"{block}.feed_forward", FEED_FORWARD), "relu"]
-        y, feed_forward = feed_forward_forward(h, *feed)
+        y, feed_forward = blocks.feed_forward_forward(h, *feed)
         h, norm2 = self._add_norm(h, y, f"{block}.norm2", rng)
         return h, EncoderBlockCache(attention, norm1, feed_forward, norm2)
 
     def encode_backward(self, dh: Array, cache: EncoderCache, grads: Parameters) -> None:
         """The lines of encode upwards: the gradients of its parameters are added to `grads`."""
-        blocks = [*zip(_blocks("encoder", self.config), cache.blocks, strict=True)]
-        for block, c in reversed(blocks):
+        pairs = [*zip(_blocks("encoder", self.config), cache.blocks, strict=True)]
+        for block, c in reversed(pairs):
             ds, dy = _add_norm_backward(dh, c.norm2, f"{block}.norm2", grads)
-            dy, *dw = feed_forward_backward(dy, c.feed_forward)
+            dy, *dw = blocks.feed_forward_backward(dy, c.feed_forward)
             put(grads, f"{block}.feed_forward", FEED_FORWARD, dw)
             ds, dy = _add_norm_backward(ds + dy, c.norm1, f"{block}.norm1", grads)
-            dy, *dw = self_attention_backward(dy, c.attention)
+            dy, *dw = blocks.self_attention_backward(dy, c.attention)
             put(grads, f"{block}.attention", SELF_ATTENTION, dw)
             dh = ds + dy
         self._embed_backward(dh, cache.embed, grads)
@@ -321,13 +283,13 @@ class Transformer(Model):
         source_real is True where memory stands for a token, False where for padding.
         """
         real = target_in != self.config.padding_id
-        masks = _keys(real) & causal_mask(target_in.shape[-1]), _keys(source_real)
+        masks = _keys(real) & ops.causal_mask(target_in.shape[-1]), _keys(source_real)
         h, embed = self._embed(target_in, rng)
         caches = []
         for block in _blocks("decoder", self.config):
             h, cache = self._decoder_block_forward(h, memory, block, masks, rng)
             caches.append(cache)
-        logits, output = output_forward(h, self.params["E"])
+        logits, output = ops.output_forward(h, self.params["E"])
         return logits, DecoderCache(embed, tuple(caches), output)
 
     def _decoder_block_forward(
@@ -341,13 +303,13 @@ class Transformer(Model):
         """h ← norm1(h + attention(h))   h ← norm2(h + cross(h, memory))   h ← norm3(h + feed(h))"""
         p, heads = self.params, self.config.heads
         own = [*weights(p, f"{block}.attention", SELF_ATTENTION), heads, masks[0]]
-        y, attention = self_attention_forward(h, *own)
+        y, attention = blocks.self_attention_forward(h, *own)
         h, norm1 = self._add_norm(h, y, f"{block}.norm1", rng)
         other = [*weights(p, f"{block}.cross", CROSS_ATTENTION), heads, masks[1]]
-        y, cross = cross_attention_forward(h, memory, *other)
+        y, cross = blocks.cross_attention_forward(h, memory, *other)
         h, norm2 = self._add_norm(h, y, f"{block}.norm2", rng)
         feed = [*weights(p, f"{block}.feed_forward", FEED_FORWARD), "relu"]
-        y, feed_forward = feed_forward_forward(h, *feed)
+        y, feed_forward = blocks.feed_forward_forward(h, *feed)
         h, norm3 = self._add_norm(h, y, f"{block}.norm3", rng)
         return h, DecoderBlockCache(attention, norm1, cross, norm2, feed_forward, norm3)
 
@@ -356,20 +318,20 @@ class Transformer(Model):
 
         Every block reads the same memory   =>   dmemory is the sum over the blocks
         """
-        dh, dE = output_backward(dlogits, cache.output)
+        dh, dE = ops.output_backward(dlogits, cache.output)
         grads["E"] += dE
         dmemory: Any = 0
-        blocks = [*zip(_blocks("decoder", self.config), cache.blocks, strict=True)]
-        for block, c in reversed(blocks):
+        pairs = [*zip(_blocks("decoder", self.config), cache.blocks, strict=True)]
+        for block, c in reversed(pairs):
             ds, dy = _add_norm_backward(dh, c.norm3, f"{block}.norm3", grads)
-            dy, *dw = feed_forward_backward(dy, c.feed_forward)
+            dy, *dw = blocks.feed_forward_backward(dy, c.feed_forward)
             put(grads, f"{block}.feed_forward", FEED_FORWARD, dw)
             ds, dy = _add_norm_backward(ds + dy, c.norm2, f"{block}.norm2", grads)
-            dy, dread, *dw = cross_attention_backward(dy, c.cross)
+            dy, dread, *dw = blocks.cross_attention_backward(dy, c.cross)
             put(grads, f"{block}.cross", CROSS_ATTENTION, dw)
             dmemory = dmemory + dread
             ds, dy = _add_norm_backward(ds + dy, c.norm1, f"{block}.norm1", grads)
-            dy, *dw = self_attention_backward(dy, c.attention)
+            dy, *dw = blocks.self_attention_backward(dy, c.attention)
             put(grads, f"{block}.attention", SELF_ATTENTION, dw)
             dh = ds + dy
         self._embed_backward(dh, cache.embed, grads)
@@ -379,22 +341,22 @@ class Transformer(Model):
 
     def _embed(self, ids: Array, rng: np.random.Generator | None) -> tuple[Array, EmbedCache]:
         """h_t = √C E[x_t] + P[t]"""
-        e, embedding = embedding_forward(self.params["E"], ids)
-        h, _ = positions_forward(e * math.sqrt(self.config.width), self.positions)
-        h, dropout = dropout_forward(h, self.config.dropout, rng)
+        e, embedding = ops.embedding_forward(self.params["E"], ids)
+        h, _ = ops.positions_forward(e * math.sqrt(self.config.width), self.positions)
+        h, dropout = ops.dropout_forward(h, self.config.dropout, rng)
         return h, EmbedCache(embedding, dropout)
 
     def _embed_backward(self, dh: Array, cache: EmbedCache, grads: Parameters) -> None:
         """h_t = √C E[x_t] + P[t]   =>   dE_w = √C Σ_{t: x_t = w} dh_t;  P is not learned"""
-        dh = dropout_backward(dh, cache.dropout) * math.sqrt(self.config.width)
-        grads["E"] += embedding_backward(dh, cache.embedding)
+        dh = ops.dropout_backward(dh, cache.dropout) * math.sqrt(self.config.width)
+        grads["E"] += ops.embedding_backward(dh, cache.embedding)
 
     def _add_norm(
         self, h: Array, y: Array, norm: str, rng: np.random.Generator | None
     ) -> tuple[Array, AddNormCache]:
         """h ← norm(h + dropout(y))"""
-        y, dropout = dropout_forward(y, self.config.dropout, rng)
-        h, cache = layer_norm_forward(h + y, *weights(self.params, norm, NORM))
+        y, dropout = ops.dropout_forward(y, self.config.dropout, rng)
+        h, cache = ops.layer_norm_forward(h + y, *weights(self.params, norm, NORM))
         return h, AddNormCache(dropout, cache)
 
 
@@ -402,9 +364,9 @@ def _add_norm_backward(
     dh: Array, cache: AddNormCache, norm: str, grads: Parameters
 ) -> tuple[Array, Array]:
     """h' = norm(h + m y)   =>   ds = norm_backward(dh'),  dh = ds,  dy = m ds.   ->  dh, dy"""
-    ds, *dw = layer_norm_backward(dh, cache.norm)
+    ds, *dw = ops.layer_norm_backward(dh, cache.norm)
     put(grads, norm, NORM, dw)
-    return ds, dropout_backward(ds, cache.dropout)
+    return ds, ops.dropout_backward(ds, cache.dropout)
 
 
 def _keys(real: Array) -> Array:

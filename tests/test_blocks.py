@@ -113,13 +113,17 @@ def columns_are_dealt_out_in_turn(x, heads):
     return np.moveaxis(x.reshape(*lead, T, A // heads, heads), -1, -3)
 
 
+def attention_backward_in_reverse(dc, cache, right=ops.attention_backward):
+    return right(dc, cache)[::-1]
+
+
 WRONG = [
     ("multi_head", "_merge", heads_before_time_are_merged_as_they_lie),
     ("multi_head", "_split", columns_are_dealt_out_in_turn),
-    ("multi_head", "attention_backward", lambda dc, c: ops.attention_backward(dc, c)[::-1]),
+    ("multi_head", "ops.attention_backward", attention_backward_in_reverse),
     ("self_attention", "_merge", heads_before_time_are_merged_as_they_lie),
     ("cross_attention", "_merge", heads_before_time_are_merged_as_they_lie),
-    ("feed_forward", "linear_backward", lambda dy, c: (dy @ c[1].T, 0 * c[1], None)),
+    ("feed_forward", "ops.linear_backward", lambda dy, c: (dy @ c[1].T, 0 * c[1], None)),
 ]
 
 
@@ -130,7 +134,7 @@ def test_a_wrong_backward_is_seen(op, target, wrong, monkeypatch):
 
     def backward(dy, cache):
         with monkeypatch.context() as patch:
-            patch.setattr(blocks, target, wrong)
+            patch.setattr(f"{blocks.__name__}.{target}", wrong)
             return right_backward(dy, cache)
 
     monkeypatch.setattr(blocks, f"{op}_backward", backward)

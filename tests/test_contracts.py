@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpylm import gpt, ops
+from numpylm import ops
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.blocks import KeyValueCache
 from numpylm.checks.contracts import (
@@ -191,7 +191,7 @@ def test_a_model_without_a_mask_sees_later_tokens():
 
 
 def test_a_mask_that_is_off_by_one_is_seen_and_its_place_named(monkeypatch):
-    monkeypatch.setattr(gpt, "causal_mask", lambda T: np.tri(T, T, 1, dtype=bool))
+    monkeypatch.setattr(ops, "causal_mask", lambda T: np.tri(T, T, 1, dtype=bool))
     verdict = causality(small_gpt())
     assert verdict.state == "broken"
     seen, i, j = verdict.numbers["difference"], *places(verdict)

@@ -1,12 +1,15 @@
 """mutants.py, mutation.py: the registry is complete, well written, and leaves nothing behind."""
 
+import builtins
+import dis
 import re
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from numpylm import blocks, gpt, ops
+from numpylm import blocks, gpt, ops, optim
 from numpylm.checks.mutants import EQUIVALENT, MUTANTS
 from numpylm.checks.mutation import Mutant, applied, edit, find, result
 from numpylm.checks.oracles import SUBJECTS, all_subjects, try_mutant
@@ -197,10 +200,42 @@ def test_a_mutant_reaches_every_user_of_the_function():
     mutant = next(m for m in MUTANTS if m.target == "gelu_backward")
     with applied(mutant):
         assert ops.gelu_backward is not right
-        assert blocks.gelu_backward is ops.gelu_backward
         assert blocks.ACTIVATIONS["gelu"][1] is ops.gelu_backward
         assert find("gelu_backward") is ops.gelu_backward
     assert blocks.ACTIVATIONS["gelu"] == (ops.gelu_forward, right)
+
+
+def test_a_mutant_reaches_modules_that_import_the_function_by_its_name():
+    modules = [m for name, m in sys.modules.items() if name.startswith("numpylm.")]
+    right = optim.clip_by_global_norm
+    users = [m for m in modules if vars(m).get("clip_by_global_norm") is right]
+    assert len(users) > 1
+    with applied(next(m for m in MUTANTS if m.target == "clip_by_global_norm")):
+        assert optim.clip_by_global_norm is not right
+        assert {vars(m)["clip_by_global_norm"] for m in users} == {optim.clip_by_global_norm}
+
+
+def names_used(code):
+    """Every global name in the code of a function, and every `module.name`."""
+    steps = [*dis.get_instructions(code)]
+    for one, after in pairwise(steps):
+        if one.opname == "LOAD_GLOBAL":
+            yield one.argval, after.argval if after.opname == "LOAD_ATTR" else None
+    for inner in code.co_consts:
+        if hasattr(inner, "co_consts"):
+            yield from names_used(inner)
+
+
+@pytest.mark.parametrize("mutant", [*MUTANTS, *EQUIVALENT], ids=str)
+def test_a_mutant_is_caught_for_what_it_computes_not_for_a_name_it_does_not_know(mutant):
+    with applied(mutant):
+        mistaken = [find(target) for target, _ in mutant.changes]
+    for function in mistaken:
+        known = vars(builtins) | function.__globals__
+        for name, attribute in names_used(function.__code__):
+            assert name in known
+            if attribute and name in ("ops", "blocks"):
+                assert hasattr(known[name], attribute)
 
 
 def test_a_static_method_stays_one():

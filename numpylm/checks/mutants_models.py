@@ -26,7 +26,7 @@ def _without(*paths: str) -> Wrong:
     return wrong
 
 
-_DQKV = "dqkv = attention_backward(dc, cache.attention)"
+_DQKV = "dqkv = ops.attention_backward(dc, cache.attention)"
 ATTENTION_LM = [
     *mistakes(
         "AttentionLM.backward",
@@ -44,9 +44,9 @@ ATTENTION_LM = [
             "positions hand nothing on",
             "de stops at the positions: e_i = E[x_i] + P[i] hands it on to E",
             edit(
-                '        grads["E"] += embedding_backward(de, cache.embedding)',
+                '        grads["E"] += ops.embedding_backward(de, cache.embedding)',
                 "            de = 0 * de\n"
-                '        grads["E"] += embedding_backward(de, cache.embedding)',
+                '        grads["E"] += ops.embedding_backward(de, cache.embedding)',
             ),
         ),
         (
@@ -105,7 +105,7 @@ ATTENTION_LM = [
         (
             "the output table is always E",
             "an untied output table hands its gradient to E: it belongs to U",
-            edit("grads[self._output_table] = output", 'grads["E"] = output'),
+            edit("grads[self._output_table] = ops.output", 'grads["E"] = ops.output'),
         ),
         (
             "projections not transposed",
@@ -127,7 +127,7 @@ ATTENTION_LM = [
         (
             "the mask is forgotten",
             "causal=True is not obeyed: everybody sees the future",
-            edit("causal_mask(e.shape[-2]) if config.causal else None", "None"),
+            edit("ops.causal_mask(e.shape[-2]) if config.causal else None", "None"),
         ),
         (
             "always masked",
@@ -151,12 +151,12 @@ GPT = [
         (
             "tie lost: no input path",
             "E lacks its gradient as the embedding: it embeds and predicts",
-            edit('        grads["E"] += embedding_backward(de, cache.embedding)\n', ""),
+            edit('        grads["E"] += ops.embedding_backward(de, cache.embedding)\n', ""),
         ),
         (
             "tie lost: no output path",
             'grads["E"] = … overwrites what E gets as the output table: += is due',
-            edit('grads["E"] += embedding', 'grads["E"] = embedding'),
+            edit('grads["E"] += ops.embedding', 'grads["E"] = ops.embedding'),
         ),
         (
             "only the last block learns",
@@ -178,8 +178,8 @@ GPT = [
             "final norm skipped",
             "the step back through the last layer norm is missing",
             edit(
-                "dh, *dw = layer_norm_backward(dy, cache.norm)",
-                "_, *dw = layer_norm_backward(dy, cache.norm)\n        dh = dy",
+                "dh, *dw = ops.layer_norm_backward(dy, cache.norm)",
+                "_, *dw = ops.layer_norm_backward(dy, cache.norm)\n        dh = dy",
             ),
         ),
         (
@@ -232,8 +232,8 @@ GPT = [
             "norm skipped",
             "the step back through the first layer norm is missing",
             edit(
-                "dy, *dw = layer_norm_backward(dy, cache.norm1)",
-                "_, *dw = layer_norm_backward(dy, cache.norm1)",
+                "dy, *dw = ops.layer_norm_backward(dy, cache.norm1)",
+                "_, *dw = ops.layer_norm_backward(dy, cache.norm1)",
             ),
         ),
         (
@@ -265,7 +265,7 @@ GPT = [
         (
             "no mask",
             "the mask is missing: every token sees what it must predict",
-            edit("mask = causal_mask(h.shape[-2])", "mask = None"),
+            edit("mask = ops.causal_mask(h.shape[-2])", "mask = None"),
         ),
     ),
 ]
@@ -277,14 +277,14 @@ BERT = [
         (
             "no segment path",
             "the segments learn nothing: G gets the same gradient as E and P",
-            edit('        grads["G"] = embedding_backward(dy, cache.segments)\n', ""),
+            edit('        grads["G"] = ops.embedding_backward(dy, cache.segments)\n', ""),
         ),
         (
             "segments counted as words",
             "the gradient of G is sorted by words: it belongs to the segments",
             edit(
-                "embedding_backward(dy, cache.segments)",
-                "embedding_backward(dy, cache.embedding)[: len(grads['G'])]",
+                "ops.embedding_backward(dy, cache.segments)",
+                "ops.embedding_backward(dy, cache.embedding)[: len(grads['G'])]",
             ),
         ),
         (
@@ -295,7 +295,7 @@ BERT = [
         (
             "first norm skipped",
             "the step back through the layer norm of the embedding is missing",
-            edit("dh, *dw = layer_norm_backward(dh,", "_, *dw = layer_norm_backward(dh,"),
+            edit("dh, *dw = ops.layer_norm_backward(dh,", "_, *dw = ops.layer_norm_backward(dh,"),
         ),
         (
             "blocks in forward order",
@@ -336,12 +336,12 @@ BERT = [
         (
             "tie lost: the head",
             "E lacks its gradient as the output table",
-            edit('dy, grads["E"] = output_backward', "dy, _ = output_backward"),
+            edit('dy, grads["E"] = ops.output_backward', "dy, _ = ops.output_backward"),
         ),
         (
             "GELU skipped",
             "the step back through the GELU of the transform is missing",
-            edit("gelu_exact_backward(dy, gelu)", "dy"),
+            edit("ops.gelu_exact_backward(dy, gelu)", "dy"),
         ),
         (
             "db_V averaged",
@@ -361,14 +361,14 @@ BERT = [
             "tanh skipped",
             "the step back through tanh is missing",
             edit(
-                "tanh_backward(dropout_backward(dy, dropout), tanh)",
-                "dropout_backward(dy, dropout)",
+                "ops.tanh_backward(ops.dropout_backward(dy, dropout), tanh)",
+                "ops.dropout_backward(dy, dropout)",
             ),
         ),
         (
             "dropout skipped",
             "the step back through the dropout of the head is missing",
-            edit("dropout_backward(dy, dropout)", "dy"),
+            edit("ops.dropout_backward(dy, dropout)", "dy"),
         ),
     ),
     *mistakes(
@@ -453,13 +453,14 @@ TRANSFORMER = [
         (
             "dropout skipped",
             "dy is not sent back through the dropout: dh = ds, dy = m ds",
-            edit("return ds, dropout_backward(ds, cache.dropout)", "return ds, ds"),
+            edit("return ds, ops.dropout_backward(ds, cache.dropout)", "return ds, ds"),
         ),
         (
             "dropout on the residual",
             "the residual path is sent back through the dropout: dh = ds, dy = m ds",
             edit(
-                "return ds, drop", "ds = dropout_backward(ds, cache.dropout)\n    return ds, drop"
+                "return ds, ops.drop",
+                "ds = ops.dropout_backward(ds, cache.dropout)\n    return ds, ops.drop",
             ),
         ),
     ),

@@ -816,13 +816,14 @@ BLOCKS = [
         (
             "the mask is forgotten",
             "the mask is not handed on to the heads: everybody sees everything",
-            edit("attention_forward(q, k, v, mask, (A", "attention_forward(q, k, v, None, (A"),
+            edit("v, mask, (A", "v, None, (A"),
         ),
         (
             "a mask is taken for granted",
             "without a mask the forward fails: None means that everybody sees everything",
             edit(
-                "attention_forward(q, k, v, mask, (A", "attention_forward(q, k, v, mask & True, (A"
+                "v, mask, (A",
+                "v, mask & True, (A",
             ),
         ),
         (
@@ -847,10 +848,10 @@ BLOCKS = [
             "dx by the values alone",
             "dx lacks the ways by query and key",
             edit(
-                "return *linear_backward(dqkv, cache.to_qkv), dw_out, db_out",
-                "dx, dw, db = linear_backward(dqkv, cache.to_qkv)\n"
+                "return *ops.linear_backward(dqkv, cache.to_qkv), dw_out, db_out",
+                "dx, dw, db = ops.linear_backward(dqkv, cache.to_qkv)\n"
                 "    dqkv[..., : -dc.shape[-1]] = 0\n"
-                "    return linear_backward(dqkv, cache.to_qkv)[0], dw, db, dw_out, db_out",
+                "    return ops.linear_backward(dqkv, cache.to_qkv)[0], dw, db, dw_out, db_out",
             ),
         ),
         (
@@ -871,9 +872,10 @@ BLOCKS = [
             "keys without memory",
             "dmemory lacks the way by the keys",
             edit(
-                "dx, dw_q, db_q = linear",
-                "dmemory = linear_backward(np.concatenate([0 * dk, dv], axis=-1), cache.to_kv)[0]\n"
-                "    dx, dw_q, db_q = linear",
+                "dx, dw_q, db_q = ops.linear",
+                "dkv = np.concatenate([0 * dk, dv], axis=-1)\n"
+                "    dmemory = ops.linear_backward(dkv, cache.to_kv)[0]\n"
+                "    dx, dw_q, db_q = ops.linear",
             ),
         ),
         (
@@ -919,9 +921,9 @@ BLOCKS = [
             "the slope is that of the tanh GELU, whatever the activation",
             edit(
                 "ACTIVATIONS[cache.name][1](dactive, cache.activation)",
-                "gelu_backward(dactive, gelu_forward(linear_forward(cache.to_hidden[0], "
-                "cache.to_hidden[1])[0])[1]) if cache.name != 'gelu' else "
-                "gelu_backward(dactive, cache.activation)",
+                "ops.gelu_backward(dactive, ops.gelu_forward(ops.linear_forward("
+                "cache.to_hidden[0], cache.to_hidden[1])[0])[1]) if cache.name != 'gelu' else "
+                "ops.gelu_backward(dactive, cache.activation)",
             ),
         ),
     ),
