@@ -1,64 +1,133 @@
-"""numpylm: a language model to read. In the order of the data:
+"""numpylm: a language model to read. Everything that most readers need is imported from here:
 
-config        what a reader may choose; the error for a mistake
-tokenizers    text <-> ids                      (unicode_text: words of every script)
-languages     toy languages that are generated, with their entropy
-corpora       where text comes from
-batches       ids -> (ids, targets)
-ops           THE MATHEMATICS: every forward with its backward directly below it
-gradcheck     is dL/dx what the code says?
-model         named parameters in one vector; files
-attention_lm  one matrix embeds, attends and predicts
-blocks        what the Transformers share
-gpt           decoder only: the next token
-bert          encoder only: masked tokens       (bert_heads: a class, an answer)
-transformer   encoder and decoder               (translate: greedy and beam search)
-optim         SGD, Adam, clipping, learning rates
-runs, train   the folder of a run; batch -> loss -> backward -> step
-parallel      one gradient from many workers    (allocator: memory that is kept)
-metrics       perplexity, accuracy, F1, BLEU
-generate      from logits to text
-interchange   to and from Hugging Face          (layouts, sentences)
-figures       arrays -> pictures
-__main__      python -m numpylm ...
+    corpus = load_corpus(CorpusConfig(corpus="topics"), context_length=7)
 
-Beside it, a folder each:
+The modules in reading order. The first eight are an afternoon:
 
-proofs        who checks the checks: mistakes on purpose, who sees them, which one is yours
-course        what the notebooks show and ask; what each piece of a GPT is for
-tasks         generation, translation, sentiment, question answering
-book          formulas next to the code, in a browser
+ops                  THE MATHEMATICS: every forward with its backward directly below it
+attention_lm         the one-matrix model: it embeds, attends and predicts
+gradcheck            is dL/dx what the code says?
+model                named parameters in one flat vector
+blocks               what the Transformers share
+gpt                  decoder only: the next token
+optim                SGD, Adam, clipping, learning rates
+training             batch -> loss -> backward -> step
+
+bert                 encoder only: masked tokens
+bert_heads           a class, an answer
+transformer          encoder and decoder
+tokenizers           text <-> ids
+unicode_text         words and characters of every script
+languages            toy languages that are generated, with their entropy
+corpora              where text comes from
+batches              ids -> (ids, targets)
+sampling             from logits to text
+translate            greedy and beam search
+metrics              perplexity, accuracy, F1, BLEU
+runs                 a training and its folder
+checkpoints          files that are whole or unchanged
+config               what a reader may choose
+errors               the error for a reader's mistake
+parallel             one gradient from many workers
+allocator            memory that is kept
+huggingface          to and from Hugging Face
+huggingface_layouts  what its files call each parameter
+sentence_embeddings  one vector for a sentence, from BERT
+figures              arrays -> pictures
+commands             what the commands do: train, evaluate, generate, gradcheck
+course_commands      what those of the course do, of the tasks and of the book
+__main__             python -m numpylm ...
+
+Beside them, a folder each:
+
+checks               is it right, and would it be noticed if it were not?
+course               what the notebooks show and ask; what each piece of a GPT is for
+tasks                generation, translation, sentiment, question answering
+book                 formulas next to the code, in a browser
 """
 
-from .attention_lm import AttentionLM, AttentionLMConfig
-from .corpora import Corpus, CorpusConfig, load_corpus
-from .errors import InputError
-from .gpt import GPT, GPTConfig
-from .gradcheck import check_model, check_op
-from .model import Model, Parameters
-from .optim import SGD, Adam
-from .runs import Run, TrainConfig, load_trained
-from .sampling import GenerateConfig
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "GPT",
-    "SGD",
-    "Adam",
-    "AttentionLM",
-    "AttentionLMConfig",
-    "Corpus",
-    "CorpusConfig",
-    "GPTConfig",
-    "GenerateConfig",
-    "InputError",
-    "Model",
-    "Parameters",
-    "Run",
-    "TrainConfig",
-    "check_model",
-    "check_op",
-    "load_corpus",
-    "load_trained",
-]
+if TYPE_CHECKING:  # what is said here for type checkers, HOME says for the rest
+    from .attention_lm import AttentionLM as AttentionLM
+    from .attention_lm import AttentionLMConfig as AttentionLMConfig
+    from .bert import BERT as BERT
+    from .bert import BERTConfig as BERTConfig
+    from .checks.contracts import check_contracts as check_contracts
+    from .checks.diagnose import diagnose as diagnose
+    from .corpora import Corpus as Corpus
+    from .corpora import CorpusConfig as CorpusConfig
+    from .corpora import load_corpus as load_corpus
+    from .errors import InputError as InputError
+    from .gpt import GPT as GPT
+    from .gpt import GPTConfig as GPTConfig
+    from .gradcheck import check_model as check_model
+    from .gradcheck import check_op as check_op
+    from .huggingface import from_pretrained as from_pretrained
+    from .huggingface import save_pretrained as save_pretrained
+    from .metrics import evaluate as evaluate
+    from .model import Model as Model
+    from .model import Parameters as Parameters
+    from .optim import SGD as SGD
+    from .optim import Adam as Adam
+    from .runs import Run as Run
+    from .runs import TrainConfig as TrainConfig
+    from .runs import load_trained as load_trained
+    from .sampling import GenerateConfig as GenerateConfig
+    from .sampling import generate as generate
+    from .training import train as train
+    from .transformer import Transformer as Transformer
+    from .transformer import TransformerConfig as TransformerConfig
+
+HOME = {  # where each name is written; its module is imported when the name is first asked for
+    "AttentionLM": "attention_lm",
+    "AttentionLMConfig": "attention_lm",
+    "GPT": "gpt",
+    "GPTConfig": "gpt",
+    "BERT": "bert",
+    "BERTConfig": "bert",
+    "Transformer": "transformer",
+    "TransformerConfig": "transformer",
+    "Corpus": "corpora",
+    "CorpusConfig": "corpora",
+    "load_corpus": "corpora",
+    "train": "training",
+    "evaluate": "metrics",
+    "generate": "sampling",
+    "GenerateConfig": "sampling",
+    "SGD": "optim",
+    "Adam": "optim",
+    "TrainConfig": "runs",
+    "Run": "runs",
+    "check_op": "gradcheck",
+    "check_model": "gradcheck",
+    "diagnose": "checks.diagnose",
+    "check_contracts": "checks.contracts",
+    "load_trained": "runs",
+    "from_pretrained": "huggingface",
+    "save_pretrained": "huggingface",
+    "Model": "model",
+    "Parameters": "model",
+    "InputError": "errors",
+}
+__all__ = list(HOME)
+
+if not TYPE_CHECKING:  # a checker that saw it would take any name for one of ours
+
+    def __getattr__(name):
+        """A name of HOME, or a module: `numpylm.ops` needs no import of its own."""
+        if name in HOME:
+            value = getattr(import_module(f"{__name__}.{HOME[name]}"), name)
+            globals()[name] = value  # so that it is asked for once
+            return value
+        if not name.startswith("_") and find_spec(f"{__name__}.{name}"):
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from .errors import InputError
 from .ops import Array
@@ -20,6 +18,8 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Array], about: Mapping[str
     A temporary file beside it is written, flushed to the disk, and renamed over `path`: a kill at
     any moment leaves the old checkpoint or the new one. Raises OSError if that cannot be done.
     """
+    from safetensors.numpy import save
+
     header = {"numpylm": json.dumps(about)}  # one key: several would be written in random order
     write_whole(path, save({k: np.asarray(t, order="C") for k, t in tensors.items()}, header))
 
@@ -40,6 +40,8 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """The tensors and the description written by save_checkpoint; InputError for anything else."""
+    from safetensors import SafetensorError, safe_open
+
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}: train a model first, or check the path")
     try:

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from .bert import BERT
 from .bert_heads import BERTForClass
@@ -120,6 +118,8 @@ def _tensor_file(folder: Path) -> Path:
 
 def _read_tensors(path: Path) -> dict[str, Array]:
     """Name -> array of everything in the file."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="np") as file:
             names = file.keys()
@@ -202,6 +202,8 @@ def save_pretrained(model: Model, folder: Path | str) -> None:
     no pooler: open it with BertModel.from_pretrained(folder, add_pooling_layer=False).
     Raises InputError for other models, a folder that cannot be written, or that of a training run.
     """
+    from safetensors.numpy import save
+
     folder = Path(folder)
     name = next((name for name, layout in LAYOUTS.items() if layout.kind is type(model)), None)
     if name is None or model.params.flat.dtype.kind != "f":

@@ -15,6 +15,7 @@ import traceback
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from contextvars import copy_context
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
@@ -25,6 +26,14 @@ from .errors import InputError
 from .model import Model, Parameters
 from .ops import IGNORE, Array
 from .optim import blocks_of, in_turn
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """BLAS on one thread, for products that are too small to share, and sums in one order."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)
+
 
 # ---- processes -------------------------------------------------------------------------------
 

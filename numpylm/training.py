@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from .allocator import keep_freed_memory
 from .batches import sample_batch
@@ -21,7 +19,7 @@ from .errors import InputError
 from .metrics import Evaluation
 from .model import first_non_finite
 from .optim import clip_by_global_norm, global_norm, learning_rate_at
-from .parallel import Shares, Workers
+from .parallel import Shares, Workers, one_thread
 from .runs import Run
 from .sampling import GenerateConfig, generate
 
@@ -55,6 +53,8 @@ def train(run: Run, progress: bool = True) -> bool:
     A signal is answered between two steps, after saving, so nothing is lost by it; a signal to one
     process stops its whole team after the same step.
     """
+    from tqdm import tqdm
+
     keep_freed_memory()
     config, team = run.config, run.team
     tokens = config.batch_size * run.model.config.context_length
@@ -66,7 +66,7 @@ def train(run: Run, progress: bool = True) -> bool:
         run.writing(),
         bar,
         _stop_signals() as stopped,
-        threadpool_limits(1),  # the products are small, and so their sums keep one order
+        one_thread(),
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),  # _require_finite looks
         path.open("a", encoding="utf-8") as log,
     ):
@@ -203,7 +203,7 @@ def seconds_needed(run: Run) -> float:
     x, y = sample_batch(np.random.default_rng(0), run.corpus.train, B, T)
     keep_freed_memory()
     times = []
-    with threadpool_limits(1):
+    with one_thread():
         for _ in range(3):
             began = time.perf_counter()
             _, cache = model.loss(x, y)

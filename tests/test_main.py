@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import numpylm
 from numpylm import ops
 from numpylm.__main__ import main
 from numpylm.checks import gradient_cases
 from numpylm.checks.gradient_cases import model_cases
 from numpylm.corpora import CorpusConfig, corpus_names
+from numpylm.course import course_figures
 from numpylm.runs import RECIPES, Run, load_trained
 from numpylm.sampling import GenerateConfig
 
@@ -118,6 +120,24 @@ def test_help_of_training_lists_what_is_not_in_a_config(call):
     assert all(flag in out for flag in ("--model", "--out", "--resume"))
 
 
+def test_version_is_that_of_the_package(call):
+    assert call("--version")[:2] == (0, f"numpylm {numpylm.__version__}\n")
+
+
+def test_a_recipe_is_found_by_its_old_name_and_the_new_one_is_said_once(call):
+    code, out, err = call("train", "--model", "section-5", "--help")
+    assert (code, err) == (0, "numpylm: section-5 is now called listing\n")
+    assert out == call("train", "--model", "listing", "--help")[1]
+
+
+def test_the_book_is_not_offered_without_the_project(call, monkeypatch):
+    assert re.search("^ +book ", call("--help")[1], re.MULTILINE)
+    monkeypatch.setattr("numpylm.__main__.in_the_project", lambda: False)
+    monkeypatch.setattr("numpylm.course_commands.in_the_project", lambda: False)
+    assert not re.search("^ +book ", call("--help")[1], re.MULTILINE)
+    assert "run this command in a clone" in refuse(call, "book")
+
+
 # --- from end to end ---
 
 
@@ -163,7 +183,7 @@ def test_runs_without_a_name_get_a_folder_of_their_own(call):
 
 
 def test_a_stopped_run_says_how_to_go_on_and_ends_with_130(call, monkeypatch):
-    monkeypatch.setattr("numpylm.__main__.train", lambda run: False)
+    monkeypatch.setattr("numpylm.training.train", lambda run: False)
     code, out, _ = call("train", "--out", "my run", *TINY)
     assert code == 130
     assert "python -m numpylm train --resume 'my run'" in out
@@ -174,7 +194,7 @@ def test_ctrl_c_outside_of_training_is_one_line_too(call, folder, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("numpylm.__main__.generate", interrupted)
+    monkeypatch.setattr("numpylm.sampling.generate", interrupted)
     code, _, err = call("generate", folder, "--prompt", "coin")
     assert code == 130 and err == "numpylm: interrupted; what was saved is whole\n"
 
@@ -252,7 +272,7 @@ def test_generate_lists_what_may_follow_from_the_likeliest_on(call, folder):
 
 
 def test_figures_are_drawn_where_asked(call, monkeypatch):
-    monkeypatch.setattr("numpylm.__main__.draw_course", lambda folder: [folder / "a.png"])
+    monkeypatch.setattr(course_figures, "draw_course", lambda folder: [folder / "a.png"])
     assert call("figures", "--out", "there")[:2] == (0, "there/a.png\n")
     assert call("figures")[:2] == (0, "figures/a.png\n")
 
@@ -299,8 +319,10 @@ def test_gradcheck_ends_with_1_and_names_the_array_the_index_and_both_values(
     code, out, _ = call("gradcheck")
     assert code == 1
     bad = [line for line in out.splitlines() if "WRONG" in line]
-    assert len(bad) == 2 and out.splitlines()[-1].endswith(" 2 wrong")  # with and without a bias
-    for line in bad:
+    assert out.splitlines()[-1].endswith(f" {len(bad)} wrong")  # models that call it are among them
+    ops_alone = [line for line in bad if line.startswith("linear")]
+    assert len(ops_alone) == 2  # with and without a bias
+    for line in ops_alone:
         said, method = re.search(
             r"linear.* at dw\[1, 2\] the code says (\S+), the \w+ method (\S+)$", line
         ).groups()

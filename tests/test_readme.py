@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from numpylm.__main__ import _parser
+from numpylm.__main__ import parser
 from numpylm.languages import LANGUAGES
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +22,7 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_readme_exists(command):
     words = shlex.split(command)
-    _parser(words).parse_args(words)
+    parser(words).parse_args(words)
 
 
 def test_every_prompt_of_the_readme_is_in_its_language():

@@ -18,7 +18,7 @@ from numpylm.optim import learning_rate_at
 from numpylm.runs import Run, TrainConfig
 from numpylm.training import introduction, seconds_needed, summary, train, train_step
 
-training = importlib.import_module("numpylm.training")  # numpylm.training itself is the function
+training = importlib.import_module("numpylm.training")
 
 REACHED = 0.02  # nats over the entropy; the default run ends at about 0.004
 LEARNABLE = 0.005  # nats: held-out tokens of `random` vary by less, and the leak is 0.06

@@ -36,14 +36,15 @@ ACROSS = {  # pages that are no module, and how they are called
 }
 
 PARTS = {  # the reading order
-    "Text": "errors config unicode_text tokenizers languages corpora batches",
-    "The mathematics": "ops gradcheck",
-    "The first model": "model attention_lm",
-    "The Transformers": "blocks gpt bert bert_heads transformer",
-    "Training": "optim runs checkpoints training allocator parallel metrics",
-    "From logits to text": "sampling translate sentence_embeddings",
-    "Files of others": "huggingface_layouts huggingface",
-    "Pictures and the command line": "figures __main__",
+    "The mathematics, and a model of one matrix": "ops attention_lm gradcheck",
+    "GPT, and how it learns": "model blocks gpt optim training",
+    "Its relatives": "bert bert_heads transformer",
+    "From text to batches": "tokenizers unicode_text languages corpora batches",
+    "From logits to text and scores": "sampling translate metrics",
+    "Runs, files and options": "runs checkpoints config errors",
+    "Several workers": "parallel allocator",
+    "To and from Hugging Face": "huggingface huggingface_layouts sentence_embeddings",
+    "Pictures and the command line": "figures commands course_commands __main__",
     "Is it right?": "checks checks.gradient_cases checks.second_formulas checks.dual_numbers "
     "checks.invariants checks.invariants_models checks.recurrences checks.oracles "
     "checks.contracts",

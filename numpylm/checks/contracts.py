@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ..batches import sample_batch, sweep
 from ..errors import InputError
@@ -23,6 +22,7 @@ from ..metrics import token_nats
 from ..model import Parameters
 from ..ops import Array
 from ..optim import Adam, clip_by_global_norm
+from ..parallel import one_thread
 
 LENGTH = 8  # texts are short: a leak shows sooner
 SYMBOLS = 12  # random tokens are drawn from few words, so that a few hundred steps suffice
@@ -244,7 +244,7 @@ def no_leak(
         raise InputError("there is nothing to train with: give Contender its learn(ids, targets)")
     learn = subject.learn or learner(subject.model)
     texts = rng.integers(V, size=(1024, T + 1))
-    with subject.parameters_kept(), threadpool_limits(1):
+    with subject.parameters_kept(), one_thread():
         for _ in range(steps):
             learn(*sample_batch(rng, rng.integers(V, size=(batch_size, T + 1)), batch_size, T))
         nats = subject.nats(texts, 128)

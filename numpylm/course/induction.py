@@ -15,18 +15,20 @@ derive how large it would have to be.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-from threadpoolctl import threadpool_limits
 
 from ..config import Config, option
 from ..corpora import CorpusConfig, load_corpus
-from ..figures import marked_attention
 from ..gpt import GPT, GPTConfig
 from ..ops import Array
+from ..parallel import one_thread
 from ..runs import Run, TrainConfig
 from ..training import train_step
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 T = 24
 LANGUAGE = CorpusConfig(corpus="recall", sentences=65536, heldout_sentences=512)
@@ -53,7 +55,7 @@ def train_layers(layers: int, config: InductionConfig) -> Run:
     )
     rng = np.random.default_rng(config.seed)
     run = Run(Path(), GPT(gpt_config, rng), LANGUAGE, corpus, train_config, rng)
-    with threadpool_limits(1):
+    with one_thread():
         for _ in range(config.steps):
             train_step(run)
     return run
@@ -100,8 +102,10 @@ def induction_text(run: Run) -> str:
     )
 
 
-def draw_induction(run: Run) -> Figure:
+def draw_induction(run: Run) -> "Figure":
     """What each layer reads in the first held-out sentence, and where an induction head looks."""
+    from ..figures import marked_attention
+
     ids = run.corpus.heldout[:1, :-1]
     after = after_the_same(ids)
     after[:, 1::2] = False

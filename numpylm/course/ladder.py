@@ -30,22 +30,23 @@ from functools import cache
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-from threadpoolctl import threadpool_limits
 
 from ..attention_lm import AttentionLM
 from ..config import Config, option
 from ..corpora import Corpus, CorpusConfig, load_corpus
 from ..errors import InputError
-from ..figures import ladder_map
 from ..gpt import GPT
 from ..languages import LANGUAGES, Language, State
 from ..model import Model
+from ..parallel import one_thread
 from ..runs import Run, TrainConfig
 from ..training import train_step
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 T, C = 8, 16
 SCALED = {"scale": C**-0.5}
@@ -189,7 +190,7 @@ def train_rung(job: Job) -> Run:
     train_config = TrainConfig(steps=job.steps, seed=job.seed)
     rng = np.random.default_rng(job.seed)
     run = Run(Path(), rung.model(config, rng), CorpusConfig(), corpus, train_config, rng)
-    with threadpool_limits(1):
+    with one_thread():
         for _ in range(job.steps):
             train_step(run)
     return run
@@ -286,8 +287,10 @@ def ladder_text(table: Mapping[tuple[str, str], Sequence[float]]) -> str:
     return "\n".join(lines)
 
 
-def draw_ladder(table: Mapping[tuple[str, str], Sequence[float]]) -> Figure:
+def draw_ladder(table: Mapping[tuple[str, str], Sequence[float]]) -> "Figure":
     """The table as a picture, with the derived limits in its cells."""
+    from ..figures import ladder_map
+
     rungs, languages = _names(table)
     none = Limit("")
     return ladder_map(

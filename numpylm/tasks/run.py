@@ -22,8 +22,8 @@ from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from ..parallel import one_thread
 from .reading import qa, sentiment
 from .tools import (
     Outcome,
@@ -84,7 +84,7 @@ TASKS = {
 
 def run_once(task: str, config: TaskConfig, seed: int) -> Outcome:
     """One seed on one processor: the products are small, and so their sums keep one order."""
-    with threadpool_limits(1):
+    with one_thread():
         return TASKS[task].run(config, np.random.default_rng(seed))
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..config import Config, option
 from ..errors import InputError
-from ..figures import reading_maps, save_figures, score_dots
 from ..model import Model
 from ..ops import Array
 from ..optim import Adam, clip_by_global_norm, learning_rate_at
@@ -198,6 +197,8 @@ def reading(answer: Answer, most: int = 3) -> list[str]:
 
 def draw_task(result: Result, folder: Path) -> list[Path]:
     """The scores of all seeds, and who read whom in the answers that task_text shows."""
+    from ..figures import reading_maps, save_figures, score_dots
+
     title = f"{result.task}: held-out compositions"
     pictures = {"scores": score_dots(scores_by_seed(result), title)}
     counts: Counter[str] = Counter()

@@ -1,0 +1,246 @@
+"""The commands for models and gradients: for each, the options it has and what it does.
+
+Nothing is imported before the command that needs it is asked for, so that `--help` is quick.
+course_commands.py has those of the course, the tasks and the book.
+"""
+
+import shlex
+import sys
+from argparse import SUPPRESS, ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .parallel import Team
+    from .tokenizers import Tokenizer
+
+Options = Callable[[ArgumentParser, Sequence[str]], None]
+Command = tuple[Options, Callable[[Namespace], int]]
+
+RENAMED = {"section-5": "listing"}  # names that recipes had
+
+# ---- train, evaluate, generate -----------------------------------------------------------------
+
+
+def train_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    """The options and their defaults depend on the recipe, so its name is read first."""
+    from .config import add_flags
+    from .runs import RECIPES
+
+    which = ArgumentParser(add_help=False, allow_abbrev=False)
+    which.add_argument("--model", default="attention")
+    asked = which.parse_known_args(words)[0].model
+    chosen = RENAMED.get(asked, asked)
+    if asked in RENAMED:
+        print(f"numpylm: {asked} is now called {chosen}", file=sys.stderr)
+    parser.add_argument(
+        "--model",
+        type=lambda name: RENAMED.get(name, name),
+        choices=tuple(RECIPES),
+        default=SUPPRESS,
+        help="what to train, and from which defaults; with --help, its options "
+        "(default: attention)",
+    )
+    for config in RECIPES.get(chosen, RECIPES["attention"])[1:]:
+        add_flags(parser, config)
+    parser.set_defaults(chosen=chosen)
+    parser.add_argument("--out", type=Path, help="folder of the run (default: a new one in runs/)")
+    parser.add_argument(
+        "--resume", type=Path, metavar="RUN", help="continue the run in this folder"
+    )
+    help = "share every batch among the processes that mpiexec has started"
+    parser.add_argument("--distributed", action="store_true", help=help)
+
+
+def train_command(flags: Namespace) -> int:
+    """Train a model on a corpus, or continue a run that was stopped."""
+    from .parallel import ALONE, Team
+
+    with Team.over_mpi() if flags.distributed else ALONE as team:
+        return _train(flags, team)
+
+
+def _train(flags: Namespace, team: "Team") -> int:
+    from .config import from_flags
+    from .runs import MODELS, RECIPES, Run
+    from .training import introduction, summary, train
+
+    if flags.resume:
+        run = Run.resume(flags.resume, _only_steps(vars(flags)), team)
+    else:
+        if "text" in flags and "corpus" in flags:
+            raise InputError("--text and --corpus are two corpora: leave out one of them")
+        recipe = RECIPES[flags.chosen]
+        model_config = from_flags(recipe.model, vars(flags))
+        corpus_config = from_flags(recipe.corpus, vars(flags))
+        config = from_flags(recipe.train, vars(flags))
+        text = Path(corpus_config.text).stem or corpus_config.corpus
+        folder = flags.out or free_folder(Path("runs") / f"{flags.chosen}-{text}")
+        kind = MODELS[recipe.kind]
+        run = Run.start(folder, kind, model_config, corpus_config, config, team=team)
+    if not team.leads:
+        return 0 if train(run) else 130
+    print(introduction(run), flush=True)
+    if not train(run):
+        print(f"stopped after step {run.step}, which is saved. To go on:")
+        print(f"    python -m numpylm train --resume {shlex.quote(str(run.folder))}")
+        return 130
+    print(summary(run))
+    from .figures import draw_run  # matplotlib, which is only imported to draw
+
+    print("pictures ", ", ".join(path.name for path in draw_run(run)))
+    return 0
+
+
+def _only_steps(flags: dict[str, Any]) -> int | None:
+    """--resume takes everything from the checkpoint; only --steps may be given with it."""
+    extra = set(flags) - {"run_command", "chosen", "out", "resume", "distributed", "steps"}
+    if extra or flags["out"]:
+        name = sorted(extra)[0].replace("_", "-") if extra else "out"
+        raise InputError(f"--resume continues a run with its own settings: leave out --{name}")
+    return flags.get("steps")
+
+
+def free_folder(path: Path) -> Path:
+    """`path`, or the first of path-2, path-3, ... that is not there yet."""
+    numbered = (path.with_name(f"{path.name}-{n}") for n in count(2))
+    return path if not path.exists() else next(p for p in numbered if not p.exists())
+
+
+def evaluate_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    from .config import add_flags
+    from .corpora import CorpusConfig
+
+    add_flags(parser, CorpusConfig())
+    parser.add_argument("run", type=Path, help="the folder of a run, or its checkpoint")
+
+
+def evaluate_command(flags: Namespace) -> int:
+    """Measure a trained model on a corpus: the one it was trained on, unless another is named."""
+    from .batches import sweep
+    from .config import from_flags
+    from .corpora import CorpusConfig, load_corpus
+    from .metrics import evaluate
+    from .runs import load_trained
+    from .training import landmarks, verdict
+
+    model, tokenizer, _, about = load_trained(flags.run)
+    trained_on = CorpusConfig.from_dict(about["corpus"])
+    if "corpus" in flags:
+        trained_on = replace(trained_on, text="")  # or the text would hide the corpus named now
+    config = from_flags(trained_on, vars(flags))
+    T = model.config.context_length
+    corpus = load_corpus(config, T, tokenizer)
+    print(corpus.describe())
+    for part, ids in (("held-out", corpus.heldout), ("training", corpus.train)):
+        print("   ", verdict(evaluate(model, sweep(ids, 64, T)), corpus, part))
+    for what, nats in landmarks(corpus).items():
+        print(f"    {nats:.4f} nats  {what}")
+    return 0
+
+
+def generate_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    from .config import add_flags
+    from .sampling import GenerateConfig
+
+    add_flags(parser, GenerateConfig())
+    parser.add_argument("run", type=Path, help="the folder of a run, or its checkpoint")
+    parser.add_argument("--prompt", required=True, help="the text to continue")
+    parser.add_argument("--probabilities", action="store_true", help="show p of each new token")
+    help = "list the N likeliest next tokens only"
+    parser.add_argument("--next", type=int, metavar="N", help=help)
+
+
+def generate_command(flags: Namespace) -> int:
+    """Continue a text with a trained model, or list what may follow it."""
+    import numpy as np
+
+    from .config import from_flags
+    from .runs import load_trained
+    from .sampling import GenerateConfig, generate, next_probabilities
+
+    if flags.next is not None and flags.next < 1:
+        raise InputError(f"--next must be at least 1, not {flags.next}")
+    model, tokenizer, _, _ = load_trained(flags.run)
+    config = from_flags(GenerateConfig(), vars(flags))
+    prompt = tokenizer.encode(flags.prompt)
+    if not len(prompt):
+        raise InputError(
+            f"--prompt is empty: give a text to continue, like {tokenizer.symbols[-1]!r}"
+        )
+    if flags.next:
+        p = next_probabilities(model.next_logits(prompt[-model.config.context_length :]))
+        likeliest = np.argsort(-p, kind="stable")[: flags.next]
+        _print_probabilities(tokenizer, likeliest, p[likeliest])
+        return 0
+    result = generate(model, prompt, config, np.random.default_rng(config.seed))
+    print(tokenizer.decode(np.concatenate([prompt, result.ids])))
+    if flags.probabilities:
+        _print_probabilities(tokenizer, result.ids, result.probabilities)
+    return 0
+
+
+def _print_probabilities(tokenizer: "Tokenizer", ids: Any, probabilities: Any) -> None:
+    for w, p in zip(ids, probabilities, strict=True):
+        print(f"{p:8.4f}  {tokenizer.decode([w])!r}")
+
+
+# ---- gradcheck ---------------------------------------------------------------------------------
+
+
+def gradcheck_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    help = "check the checks: which of them see which mistakes; drawn into --out"
+    parser.add_argument("--mutants", action="store_true", help=help)
+    figure_options(parser, words)
+
+
+def gradcheck_command(flags: Namespace) -> int:
+    """Compare every gradient of the library with numerical ones; exit with 1 if any is wrong."""
+    from .checks.gradient_cases import check_everything
+    from .gradcheck import Report
+
+    if flags.mutants:
+        return _mutants(flags.out)
+    checks = []
+    print(Report([]))
+    for report in check_everything():
+        checks += report.checks
+        print("\n".join(map(str, report.checks)), flush=True)
+    wrong = sum(not check.passed for check in checks)
+    print(f"{len(checks)} gradients, {wrong} wrong")
+    return 1 if wrong else 0
+
+
+def _mutants(folder: Path) -> int:
+    """Slip each mistake of the registry in, and show which oracles see it."""
+    from .checks.oracles import closing, heading, kill_matrix
+    from .course.course_figures import kill_matrix as draw_kill_matrix
+    from .figures import drawing_folder, save_figures
+
+    drawing_folder(folder)
+    print(heading())
+    rows = []
+    for row in kill_matrix():
+        rows.append(row)
+        print(row, flush=True)
+    print(closing(rows))
+    print(*save_figures({"kill_matrix": draw_kill_matrix(rows)}, folder))
+    return 0 if all(row.killers for row in rows) else 1
+
+
+def figure_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    help = "folder of the figure (default: figures)"
+    parser.add_argument("--out", type=Path, default=Path("figures"), help=help)
+
+
+COMMANDS: dict[str, Command] = {
+    "train": (train_options, train_command),
+    "evaluate": (evaluate_options, evaluate_command),
+    "generate": (generate_options, generate_command),
+    "gradcheck": (gradcheck_options, gradcheck_command),
+}

@@ -1,0 +1,152 @@
+"""The commands for the course, the four tasks and the book, in the manner of commands.py."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from .commands import Command, figure_options, free_folder
+from .errors import InputError
+
+# ---- figures, ladder, induction, tasks -----------------------------------------------------------
+
+
+def figures_command(flags: Namespace) -> int:
+    """Draw the README's figures of the one-matrix model again; trains a small one for them."""
+    from .course.course_figures import draw_course
+    from .figures import drawing_folder
+
+    for path in draw_course(drawing_folder(flags.out)):
+        print(path)
+    return 0
+
+
+def ladder_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    from .config import add_flags
+    from .course.ladder import LadderConfig
+
+    add_flags(parser, LadderConfig())
+    figure_options(parser, words)
+
+
+def ladder_command(flags: Namespace) -> int:
+    """Climb from the one-matrix model to a Transformer block: each rung on each toy language."""
+    from .config import from_flags
+    from .course.ladder import LadderConfig, climb, draw_ladder, ladder_text
+    from .figures import drawing_folder, save_figures
+
+    folder = drawing_folder(flags.out)
+    table = climb(from_flags(LadderConfig(), vars(flags)))
+    print(ladder_text(table))
+    print(*save_figures({"ladder": draw_ladder(table)}, folder))
+    return 0
+
+
+def induction_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    from .config import add_flags
+    from .course.induction import InductionConfig
+
+    add_flags(parser, InductionConfig())
+    figure_options(parser, words)
+
+
+def induction_command(flags: Namespace) -> int:
+    """The step after the ladder: a second layer forms an induction head, where one layer cannot."""
+    from .config import from_flags
+    from .course.induction import InductionConfig, draw_induction, induction_text, train_layers
+    from .figures import drawing_folder, save_figures
+
+    folder, config = drawing_folder(flags.out), from_flags(InductionConfig(), vars(flags))
+    runs = []
+    for layers in (1, 2):
+        runs.append(train_layers(layers, config))
+        print(induction_text(runs[-1]), flush=True)
+    print(*save_figures({"induction_head": draw_induction(runs[-1])}, folder))
+    return 0
+
+
+def task_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    from .config import add_flags
+    from .tasks.run import TASKS
+
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    for name, task in TASKS.items():
+        text = task.run.__doc__
+        added = tasks.add_parser(name, help=text, description=text, allow_abbrev=False)
+        add_flags(added, task.defaults)
+        help = "folder of the pictures (default: a new one in runs/)"
+        added.add_argument("--out", type=Path, help=help)
+
+
+def task_command(flags: Namespace) -> int:
+    """Train a model for one of four tasks, and compare it with what must fail at it."""
+    from .config import from_flags
+    from .figures import drawing_folder
+    from .tasks.run import TASKS, run_task
+    from .tasks.tools import draw_task, task_text
+
+    config = from_flags(TASKS[flags.task].defaults, vars(flags))
+    folder = drawing_folder(flags.out or free_folder(Path("runs") / f"task-{flags.task}"))
+    print(
+        f"{flags.task}: {config.seeds} models, {config.steps:,} steps each on "
+        f"{config.examples:,} examples; measured on {config.heldout_examples:,} of compositions "
+        "that are not among them",
+        flush=True,
+    )
+    result = run_task(flags.task, config)
+    print(task_text(result))
+    print(*draw_task(result, folder), sep="\n")
+    return 0
+
+
+# ---- notebooks and book --------------------------------------------------------------------------
+
+
+def notebooks_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    help = "folder (default: notebooks)"
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("notebooks"), help=help)
+
+
+def notebooks_command(flags: Namespace) -> int:
+    """Execute every notebook of the course again, and write what it shows back into it."""
+    from .course.notebook_files import notebooks_in, refresh
+
+    for path in notebooks_in(flags.folder):
+        print(f"{path}: {'changed' if refresh(path) else 'unchanged'}", flush=True)
+    return 0
+
+
+def book_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    help = "folder (default: book)"
+    parser.add_argument("--out", type=Path, default=Path("book"), help=help)
+
+
+def book_command(flags: Namespace) -> int:
+    """Write the book: every formula beside its code, as pages that open without a network."""
+    if not in_the_project():
+        raise InputError(
+            "the book is made of the whole project, with its tests, notebooks and figures, and "
+            "only the library is installed here: run this command in a clone of the repository"
+        )
+    from .book.write import write_book
+
+    pages = write_book(flags.out)
+    print(f"{len(pages)} pages; open {flags.out / 'index.html'}")
+    return 0
+
+
+def in_the_project() -> bool:
+    """Whether this package lies in a clone: a wheel has no tests, notebooks and figures."""
+    root = Path(__file__).parents[1]
+    return all((root / name).exists() for name in ("pyproject.toml", "tests", "notebooks"))
+
+
+OF_THE_PROJECT = {"book"}  # not offered where only the library is installed
+
+COMMANDS: dict[str, Command] = {
+    "figures": (figure_options, figures_command),
+    "ladder": (ladder_options, ladder_command),
+    "task": (task_options, task_command),
+    "induction": (induction_options, induction_command),
+    "notebooks": (notebooks_options, notebooks_command),
+    "book": (book_options, book_command),
+}
