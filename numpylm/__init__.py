@@ -16,6 +16,7 @@ training             batch -> loss -> backward -> step
 bert                 encoder only: masked tokens
 bert_heads           a class, an answer
 transformer          encoder and decoder
+watching             what flows between the parts of a model: see it, replace it
 tokenizers           text <-> ids
 unicode_text         words and characters of every script
 languages            toy languages that are generated, with their entropy

@@ -13,6 +13,7 @@ from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
 from .ops import Array
+from .watching import Watch, watched
 
 PROJECTIONS = ("W_q", "W_k", "W_v")
 
@@ -38,7 +39,7 @@ class AttentionLMConfig(ModelConfig):
 
 
 class AttentionLMCache(NamedTuple):
-    """In the order of computation; attention.a holds the weights a_ij (..., T, T)."""
+    """In the order of computation."""
 
     embedding: tuple
     positions: tuple | None
@@ -92,7 +93,7 @@ class AttentionLM(Model):
             self.params[name] = rng.normal(0.0, std, shape)
 
     def forward(
-        self, ids: Any, rng: np.random.Generator | None = None
+        self, ids: Any, rng: np.random.Generator | None = None, watch: Watch | None = None
     ) -> tuple[Array, AttentionLMCache]:
         """ids (..., T)  ->  logits (..., T, V), or (..., V) where only c_n predicts.
 
@@ -102,12 +103,15 @@ class AttentionLM(Model):
         p, config = self.params, self.config
         e, embedding = ops.embedding_forward(p["E"], ops.as_texts(ids))
         e, positions = ops.positions_forward(e, p["P"]) if config.positions else (e, None)
+        e = watched(watch, "embedding", e)
         (q, k, v), projections = self._project(e) if config.projections else ((e, e, e), None)
         mask = ops.causal_mask(e.shape[-2]) if config.causal else None
         c, attention = ops.attention_forward(q, k, v, mask, config.scale)
+        c = watched(watch, "attention", c)
         if config.context == "last":
             c = c[..., -1, :]
         logits, output = ops.output_forward(c, p[self._output_table])
+        logits = watched(watch, "logits", logits)
         return logits, AttentionLMCache(embedding, positions, projections, attention, output)
 
     def _project(self, e: Array) -> tuple[list[Array], list[tuple]]:
@@ -169,6 +173,9 @@ class AttentionLM(Model):
             raise InputError(f"targets {targets.shape} must have the shape of ids {ids.shape}")
         last = self.config.context == "last"
         return super().loss(ids, targets[..., -1] if last else targets, rng)
+
+    def attention_maps(self, cache: AttentionLMCache) -> dict[str, Array]:
+        return {"attention": cache.attention.a[..., None, :, :]}  # H = 1
 
     def next_logits(self, ids: Any) -> Array:
         return self.forward(ids)[0] if self.config.context == "last" else super().next_logits(ids)

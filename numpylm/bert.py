@@ -17,6 +17,7 @@ from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
 from .ops import Array
+from .watching import Watch, watched
 
 LINEAR = ("w", "b")
 
@@ -46,7 +47,7 @@ class BERTConfig(ModelConfig):
 
 
 class BERTBlockCache(NamedTuple):
-    """In the order of computation; attention.attention.a holds the weights (..., H, T, T)."""
+    """In the order of computation."""
 
     attention: blocks.SelfAttentionCache
     dropout1: Array | None
@@ -107,14 +108,6 @@ class BERT(Model):
             shapes |= blocks.norm_shapes(f"{block}.norm2", C)
         return shapes | cls.head_shapes(config)
 
-    def initialise(self, rng: np.random.Generator) -> None:
-        """Weights from a normal distribution, gains 1, biases 0."""
-        for name, shape in self.params.shapes.items():
-            if name.endswith("gain"):
-                self.params[name] = np.ones(shape)
-            elif not blocks.is_bias(name):
-                self.params[name] = rng.normal(0.0, self.config.init_std, shape)
-
     # ---- what a head adds
 
     @staticmethod
@@ -144,12 +137,13 @@ class BERT(Model):
         rng: np.random.Generator | None = None,
         segments: Any = None,
         attend: Any = None,
+        watch: Watch | None = None,
     ) -> tuple[Array, BERTCache]:
         """ids (..., T)  ->  logits, in the shape that the head gives them. The rest is encode's."""
         ids, segments, attend = self.check_inputs(ids, segments, attend)
-        h, encoder = self.encode(ids, rng, segments, attend)
+        h, encoder = self.encode(ids, rng, segments, attend, watch)
         logits, head = self.head_forward(h, attend, rng)
-        return logits, BERTCache(encoder, head)
+        return watched(watch, "logits", logits), BERTCache(encoder, head)
 
     def backward(self, dlogits: Array, cache: BERTCache) -> Parameters:
         """The head upwards, then the encoder. E may occur in both, so gradients of E are added."""
@@ -194,6 +188,7 @@ class BERT(Model):
         rng: np.random.Generator | None = None,
         segments: Any = None,
         attend: Any = None,
+        watch: Watch | None = None,
     ) -> tuple[Array, BERTEncoderCache]:
         """ids (..., T)  ->  h (..., T, C)
 
@@ -210,29 +205,43 @@ class BERT(Model):
         h, positions = ops.positions_forward(e + g, p["P"])
         h, norm = ops.layer_norm_forward(h, *self.norm("norm"))
         h, dropout = ops.dropout_forward(h, config.dropout, rng)
+        h = watched(watch, "embedding", h)
         caches = []
         for block in _blocks(config):
-            h, cache = self._block_forward(h, block, mask, rng)
+            h, cache = self._block_forward(h, block, mask, rng, watch)
+            h = watched(watch, block, h)
             caches.append(cache)
         return h, BERTEncoderCache(
             embedding, segments_cache, positions, norm, dropout, tuple(caches)
         )
+
+    def attention_maps(self, cache: BERTCache | BERTEncoderCache) -> dict[str, Array]:
+        encoder = cache.encoder if isinstance(cache, BERTCache) else cache
+        pairs = zip(_blocks(self.config), encoder.blocks, strict=True)
+        return {f"{block}.attention": c.attention.attention.a for block, c in pairs}
 
     def norm(self, part: str) -> list[Any]:
         """What layer_norm_forward takes after x."""
         return [*weights(self.params, part, NORM), self.config.eps]
 
     def _block_forward(
-        self, h: Array, block: str, mask: Array, rng: np.random.Generator | None
+        self,
+        h: Array,
+        block: str,
+        mask: Array,
+        rng: np.random.Generator | None,
+        watch: Watch | None,
     ) -> tuple[Array, BERTBlockCache]:
         """h ← norm1(h + attention(h))    h ← norm2(h + feed_forward(h))"""
         p, config = self.params, self.config
         attend = [*weights(p, f"{block}.attention", SELF_ATTENTION), config.heads, mask]
         y, attention = blocks.self_attention_forward(h, *attend)
+        y = watched(watch, f"{block}.attention", y)
         y, dropout1 = ops.dropout_forward(y, config.dropout, rng)
         h, norm1 = ops.layer_norm_forward(h + y, *self.norm(f"{block}.norm1"))
         feed = [*weights(p, f"{block}.feed_forward", FEED_FORWARD), "gelu_exact"]
         y, feed_forward = blocks.feed_forward_forward(h, *feed)
+        y = watched(watch, f"{block}.feed_forward", y)
         y, dropout2 = ops.dropout_forward(y, config.dropout, rng)
         h, norm2 = ops.layer_norm_forward(h + y, *self.norm(f"{block}.norm2"))
         return h, BERTBlockCache(attention, dropout1, norm1, feed_forward, dropout2, norm2)

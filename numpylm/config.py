@@ -5,6 +5,8 @@ written once.
 """
 
 import dataclasses
+import difflib
+import inspect
 import math
 import numbers
 import operator
@@ -51,9 +53,38 @@ HOLDS = {
 }
 
 
+ELSEWHERE = {  # how others call what is an option here
+    **dict.fromkeys(("d_model", "n_embd", "hidden_size", "embed_dim", "embedding_dim"), "width"),
+    **dict.fromkeys(("block_size", "max_len", "seq_len", "n_positions", "n_ctx"), "context_length"),
+    **dict.fromkeys(("depth", "n_layer", "num_layers", "num_hidden_layers"), "layers"),
+    **dict.fromkeys(("n_head", "num_heads", "nhead", "num_attention_heads"), "heads"),
+    **dict.fromkeys(("d_ff", "dim_feedforward", "intermediate_size"), "hidden"),
+    **dict.fromkeys(("lr", "max_lr"), "learning_rate"),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Base of every config: types and bounds are checked when one is made."""
+    """Base of every config: names, types and bounds are checked when one is made.
+
+    A field is an `option`, or plain: `width: int = 32` has neither help nor bounds.
+    """
+
+    def __new__(cls, *args: Any, **values: Any) -> typing.Self:
+        known = [field.name for field in dataclasses.fields(cls)]
+        if plain := [name for name in inspect.get_annotations(cls) if name not in known]:
+            raise InputError(
+                f"{cls.__name__} has no field {plain[0]!r} yet: write @dataclass(frozen=True) "
+                "above the class"
+            )
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(ELSEWHERE.get(name, name), known)
+                guess = f" (did you mean {' or '.join(near)}?)" if near else ""
+                raise InputError(
+                    f"{cls.__name__} has no option {name!r}{guess}; it has {', '.join(known)}"
+                )
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         types = typing.get_type_hints(type(self))
@@ -61,22 +92,16 @@ class Config:
             given = getattr(self, field.name)
             value = _as_type(field.name, given, types[field.name])
             object.__setattr__(self, field.name, value)
-            for words, bound in field.metadata["bounds"].items():
+            for words, bound in field.metadata.get("bounds", {}).items():
                 if not HOLDS[words](value, bound):
                     raise InputError(f"{field.name} must be {words} {bound}, not {value}")
-            choices = field.metadata["choices"]
+            choices = field.metadata.get("choices")
             if choices and value not in choices:
                 raise InputError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> typing.Self:
         """The config that these names and values describe; a name it does not know is an error."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in known:
-                raise InputError(
-                    f"{cls.__name__} has no option {name!r}; it has {', '.join(known)}"
-                )
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,7 +124,8 @@ def _as_type(name: str, value: Any, kind: type) -> Any:
     except (TypeError, OverflowError):
         fits = False
     if not fits:
-        wanted = "a finite number" if kind is float else f"of type {kind.__name__}"
+        type_name = getattr(kind, "__name__", kind)
+        wanted = "a finite number" if kind is float else f"of type {type_name}"
         raise InputError(f"{name} must be {wanted}, not {value!r}")
     return value
 
@@ -110,19 +136,19 @@ def add_flags(parser: ArgumentParser, defaults: Config) -> None:
     group = parser.add_argument_group(title)
     types = typing.get_type_hints(type(defaults))
     for field in dataclasses.fields(defaults):
-        if not field.metadata["flag"]:
+        if not field.metadata.get("flag", True):
             continue
         settings: dict[str, Any] = {"default": SUPPRESS}
         if types[field.name] is bool:
             settings["action"] = BooleanOptionalAction
-        elif field.metadata["choices"]:
+        elif field.metadata.get("choices"):
             settings["choices"] = field.metadata["choices"]
         else:
             settings["type"] = types[field.name]
             settings["metavar"] = types[field.name].__name__.upper()
         default = getattr(defaults, field.name)
         shown = "none" if default == "" else default
-        help = f"{field.metadata['help']} (default: {shown})".replace("%", "%%")
+        help = f"{field.metadata.get('help', '')} (default: {shown})".strip().replace("%", "%%")
         group.add_argument(f"--{field.name.replace('_', '-')}", help=help, **settings)
 
 

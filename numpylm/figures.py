@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from .attention_lm import Paths
 from .checkpoints import write_whole
 from .errors import InputError
-from .gpt import GPT
 from .gradcheck import central_difference, complex_step
 from .languages import TOPICS
 from .ops import Array
@@ -335,7 +334,10 @@ def draw_run(run: Run) -> list[Path]:
 
 
 def run_pictures(run: Run) -> dict[str, Figure]:
-    """The loss so far, the embeddings, and the attention among the first held-out tokens."""
+    """The loss so far, the embeddings E, and the attention among the first held-out tokens.
+
+    A model without one of them is drawn without it. Of several attentions it is the last's.
+    """
     with run.log.open(encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
     corpus, model = run.corpus, run.model
@@ -343,15 +345,14 @@ def run_pictures(run: Run) -> dict[str, Figure]:
     groups = {k: v.split() for k, v in TOPICS.items()} if corpus.name == "topics" else None
     ids = np.ravel(corpus.heldout)[: min(model.config.context_length, READABLE)]
     _, cache = model.forward(ids)
-    if isinstance(model, GPT):
-        a, title = cache.blocks[-1].attention.attention.a[0], "Last block, first head"
-    else:
-        a, title = cache.attention.a, ""
-    return {
-        "loss": loss_curve(lines, landmarks(corpus)),
-        "embeddings": embedding_plane(model.params["E"], symbols, groups),
-        "attention": attention_map(a, [_visible(symbols[i]) for i in ids], title),
-    }
+    pictures = {"loss": loss_curve(lines, landmarks(corpus))}
+    if "E" in model.params:
+        pictures["embeddings"] = embedding_plane(model.params["E"], symbols, groups)
+    for name, a in [*model.attention_maps(cache).items()][-1:]:
+        title = f"{name}, first of {len(a)} heads" if len(a) > 1 else ""
+        words = [_visible(symbols[i]) for i in ids]
+        pictures["attention"] = attention_map(a[0], words, title)
+    return pictures
 
 
 def drawing_folder(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .model import Model, ModelConfig, Parameters
 from .ops import Array
+from .watching import Watch, watched
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class GPTConfig(ModelConfig):
 
 
 class GPTBlockCache(NamedTuple):
-    """In the order of computation; attention.attention.a holds the weights (..., H, T, T)."""
+    """In the order of computation."""
 
     norm1: tuple
     attention: blocks.SelfAttentionCache
@@ -99,34 +100,47 @@ class GPT(Model):
                     0.0, std / math.sqrt(2 * L if adds_to_h else 1), shape
                 )
 
-    def forward(self, ids: Any, rng: np.random.Generator | None = None) -> tuple[Array, GPTCache]:
+    def forward(
+        self, ids: Any, rng: np.random.Generator | None = None, watch: Watch | None = None
+    ) -> tuple[Array, GPTCache]:
         """ids (..., T)  ->  logits (..., T, V).   Raises InputError for T > context_length."""
         p = self.params
         e, embedding = ops.embedding_forward(p["E"], ops.as_texts(ids))
         h, positions = ops.positions_forward(e, p["P"])
         h, dropout = ops.dropout_forward(h, self.config.dropout, rng)
+        h = watched(watch, "embedding", h)
         mask = ops.causal_mask(h.shape[-2])
         caches = []
         for block in _blocks(self.config):
-            h, cache = self._block_forward(h, block, mask, rng)
+            h, cache = self._block_forward(h, block, mask, rng, watch)
+            h = watched(watch, block, h)
             caches.append(cache)
         y, norm = ops.layer_norm_forward(h, *weights(p, "norm", NORM))
+        y = watched(watch, "norm", y)
         logits, output = ops.output_forward(y, p["E"])
+        logits = watched(watch, "logits", logits)
         return logits, GPTCache(embedding, positions, dropout, tuple(caches), norm, output)
 
     def _block_forward(
-        self, h: Array, block: str, mask: Array, rng: np.random.Generator | None
+        self,
+        h: Array,
+        block: str,
+        mask: Array,
+        rng: np.random.Generator | None,
+        watch: Watch | None,
     ) -> tuple[Array, GPTBlockCache]:
         """h ← h + attention(norm1(h))    h ← h + feed_forward(norm2(h))"""
         p, config = self.params, self.config
         y, norm1 = ops.layer_norm_forward(h, *weights(p, f"{block}.norm1", NORM))
         attend = [*weights(p, f"{block}.attention", SELF_ATTENTION), config.heads, mask]
         y, attention = blocks.self_attention_forward(y, *attend)
+        y = watched(watch, f"{block}.attention", y)
         y, dropout1 = ops.dropout_forward(y, config.dropout, rng)
         h = h + y
         y, norm2 = ops.layer_norm_forward(h, *weights(p, f"{block}.norm2", NORM))
         feed = weights(p, f"{block}.feed_forward", FEED_FORWARD)
         y, feed_forward = blocks.feed_forward_forward(y, *feed)
+        y = watched(watch, f"{block}.feed_forward", y)
         y, dropout2 = ops.dropout_forward(y, config.dropout, rng)
         return h + y, GPTBlockCache(norm1, attention, dropout1, norm2, feed_forward, dropout2)
 
@@ -165,32 +179,41 @@ class GPT(Model):
         put(grads, f"{block}.norm1", NORM, dw)
         return dh + dy
 
+    def attention_maps(self, cache: GPTCache) -> dict[str, Array]:
+        pairs = zip(_blocks(self.config), cache.blocks, strict=True)
+        return {f"{block}.attention": c.attention.attention.a for block, c in pairs}
+
     def start(self, batch_size: int = 1, padding: Any = None) -> blocks.KeyValueCache:
         """An empty past for `extend`. padding (B,): how many tokens, on the left, are no text."""
         config = self.config
         size = config.layers, batch_size, config.context_length, config.width
         return blocks.KeyValueCache(*size, self.params.flat.dtype, padding)
 
-    def extend(self, ids: Any, past: blocks.KeyValueCache) -> Array:
+    def extend(self, ids: Any, past: blocks.KeyValueCache, watch: Watch | None = None) -> Array:
         """Logits (B, T, V) of new tokens ids (B, T) after `past`, which then includes them.
 
-        The same numbers as forward on the whole text, in evaluation. Raises InputError where the
-        text would be longer than context_length: then start anew from its last tokens, because
-        their positions change, and with them every key and value.
+        The same numbers as forward on the whole text, in evaluation; watch sees those of the new
+        tokens. Raises InputError where the text would be longer than context_length: then start
+        anew from its last tokens, because their positions, and so all keys and values, change.
         """
         p, heads, ids = self.params, self.config.heads, ops.as_texts(ids)
         positions, mask = past.place(ids.shape)
         h = ops.embedding_forward(p["E"], ids)[0] + ops.embedding_forward(p["P"], positions)[0]
+        h = watched(watch, "embedding", h)
         for layer, block in enumerate(_blocks(self.config)):
             y, _ = ops.layer_norm_forward(h, *weights(p, f"{block}.norm1", NORM))
             attend = [*weights(p, f"{block}.attention", SELF_ATTENTION), heads, mask, past, layer]
-            h = h + blocks.self_attention_cached(y, *attend)
+            y = blocks.self_attention_cached(y, *attend)
+            h = h + watched(watch, f"{block}.attention", y)
             y, _ = ops.layer_norm_forward(h, *weights(p, f"{block}.norm2", NORM))
             feed = weights(p, f"{block}.feed_forward", FEED_FORWARD)
-            h = h + blocks.feed_forward_forward(y, *feed)[0]
+            y, _ = blocks.feed_forward_forward(y, *feed)
+            h = h + watched(watch, f"{block}.feed_forward", y)
+            h = watched(watch, block, h)
         past.advance(ids.shape[1])
         y, _ = ops.layer_norm_forward(h, *weights(p, "norm", NORM))
-        return ops.output_forward(y, p["E"])[0]
+        y = watched(watch, "norm", y)
+        return watched(watch, "logits", ops.output_forward(y, p["E"])[0])
 
 
 def _blocks(config: GPTConfig) -> list[str]:

@@ -7,7 +7,7 @@ may use one model at once, and a second call destroys nothing.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from . import ops
 from .config import Config, option
 from .errors import InputError
 from .ops import Array
+from .watching import Watch
 
 
 class Parameters(Mapping[str, Array]):
@@ -54,6 +55,12 @@ class Parameters(Mapping[str, Array]):
         """Name -> shape, in the order of the vector."""
         return {name: view.shape for name, view in self.items()}
 
+    def __repr__(self) -> str:
+        arrays = [f"{name} {shape}" for name, shape in self.shapes.items()]
+        shown = arrays if len(arrays) <= 6 else [*arrays[:2], "…", arrays[-1]]
+        sizes = f"{self.flat.size:,} numbers, {self.flat.dtype}, {len(arrays)} arrays"
+        return f"Parameters({sizes}: {', '.join(shown)})"
+
     def like(self) -> "Parameters":
         """Zeros with the same names and shapes: a home for gradients or moments."""
         return Parameters(self.shapes, self.flat.dtype)
@@ -84,16 +91,56 @@ class ModelConfig(Config):
 class Model:
     """Base of the language models: parameters, and a loss made of `forward` and cross-entropy.
 
-    A model defines `shapes`, `initialise`, `forward` and `backward`. An rng given to `forward` or
-    `loss` means training: a model with dropout draws it from there. Without one, nothing is random.
+    A model of your own defines `shapes`, `forward` and `backward`:
+
+        class Bigram(Model):
+            def shapes(self, config):
+                return {"table": (config.vocab_size, config.vocab_size)}
+
+            def forward(self, ids, rng=None):
+                return ops.embedding_forward(self.params["table"], ids)
+
+            def backward(self, dlogits, cache):
+                grads = self.params.like()
+                grads["table"] = ops.embedding_backward(dlogits, cache)
+                return grads
+
+    and, where it needs them, `initialise`, and a Config with fields of its own. The config is given
+    whole or by its fields: GPT(config) or GPT(layers=2). Without an rng it is default_rng(0).
+
+    An rng given to `forward` or `loss` means training: a model with dropout draws it from there.
+    Without one, nothing is random. A watch given to `forward` sees what flows between its parts and
+    may replace it: see watching.py.
     """
 
-    Config: type[ModelConfig]
+    Config: type[ModelConfig] = ModelConfig
 
-    def __init__(self, config: Any, rng: np.random.Generator, dtype: Any = np.float32):
-        self.config = config
-        self.params = Parameters(self.shapes(config), dtype)
-        self.initialise(rng)
+    def __init__(
+        self,
+        config: Any = None,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+        **fields: Any,
+    ):
+        config = self.Config() if config is None else config
+        if not isinstance(config, self.Config):
+            raise InputError(
+                f"config must be a {self.Config.__name__}, not {config!r}: "
+                f"give one, or its fields, as in {type(self).__name__}(vocab_size=65)"
+            )
+        if not isinstance(rng, np.random.Generator | None):
+            raise InputError(f"rng must be like numpy.random.default_rng(0), not {rng!r}")
+        self.config: Any = replace(config, **fields) if fields else config
+        self.params = Parameters(self.shapes(self.config), dtype)
+        self.initialise(np.random.default_rng(0) if rng is None else rng)
+
+    def __repr__(self) -> str:
+        """Its sizes, and what else differs from the defaults."""
+        values = self.config.to_dict().items()
+        shown = [f"{k}={v!r}" for k, v in values if type(v) is int or v != getattr(self.Config, k)]
+        flat = self.params.flat
+        sizes = f"{flat.size:,} parameters, {flat.dtype}"
+        return f"{type(self).__name__}({', '.join([*shown, sizes])})"
 
     @staticmethod
     def shapes(config: Any) -> dict[str, tuple[int, ...]]:
@@ -101,10 +148,20 @@ class Model:
         raise NotImplementedError
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Draw the parameters."""
-        raise NotImplementedError
+        """Matrices from a normal distribution, vectors 0, and 1 where they are called gain.
 
-    def forward(self, ids: Any, rng: np.random.Generator | None = None) -> tuple[Array, Any]:
+        The deviation is the config's init_std, and 0.02 where it has none.
+        """
+        std = getattr(self.config, "init_std", 0.02)
+        for name, shape in self.params.shapes.items():
+            if len(shape) > 1:
+                self.params[name] = rng.normal(0.0, std, shape)
+            elif name.endswith("gain"):
+                self.params[name] = np.ones(shape)
+
+    def forward(
+        self, ids: Any, rng: np.random.Generator | None = None, watch: Watch | None = None
+    ) -> tuple[Array, Any]:
         """ids (..., T) -> logits (..., T, V), cache."""
         raise NotImplementedError
 
@@ -128,6 +185,10 @@ class Model:
     def next_logits(self, ids: Any) -> Array:
         """Logits (..., V) of the token that follows ids (..., T)."""
         return self.forward(ids)[0][..., -1, :]
+
+    def attention_maps(self, cache: Any) -> dict[str, Array]:
+        """Who reads whom in a forward: name of the attention -> its weights (..., H, T, S)."""
+        return {}
 
     def astype(self, dtype: Any) -> Self:
         """The same model in another dtype: float64 to check it, complex128 for the complex step."""

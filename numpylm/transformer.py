@@ -7,6 +7,7 @@ target  --E, positions-->  h  --decoder 0-->  …  --decoder L−1-->  h  --E-->
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
 from .ops import Array
+from .watching import Watch, watched
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class AddNormCache(NamedTuple):
 
 
 class EncoderBlockCache(NamedTuple):
-    """In the order of computation; attention.attention.a holds the weights (..., H, S, S)."""
+    """In the order of computation."""
 
     attention: blocks.SelfAttentionCache
     norm1: AddNormCache
@@ -74,7 +76,7 @@ class EncoderBlockCache(NamedTuple):
 
 
 class DecoderBlockCache(NamedTuple):
-    """In the order of computation; cross.attention.a holds the weights (..., H, T, S)."""
+    """In the order of computation."""
 
     attention: blocks.SelfAttentionCache
     norm1: AddNormCache
@@ -124,11 +126,11 @@ class Transformer(Model):
     Config = TransformerConfig
     config: TransformerConfig
 
-    def __init__(
-        self, config: TransformerConfig, rng: np.random.Generator, dtype: Any = np.float32
-    ):
-        super().__init__(config, rng, dtype)
-        self.positions = ops.sinusoidal_positions(config.context_length, config.width, dtype)
+    @cached_property
+    def positions(self) -> Array:
+        """F19, (context_length, C)"""
+        config = self.config
+        return ops.sinusoidal_positions(config.context_length, config.width, self.params.flat.dtype)
 
     @staticmethod
     def shapes(config: TransformerConfig) -> Shapes:
@@ -164,7 +166,11 @@ class Transformer(Model):
     # ---- a model of two texts
 
     def forward(  # type: ignore[override]  # the other models read one text
-        self, source: Any, target_in: Any, rng: np.random.Generator | None = None
+        self,
+        source: Any,
+        target_in: Any,
+        rng: np.random.Generator | None = None,
+        watch: Watch | None = None,
     ) -> tuple[Array, TransformerCache]:
         """source (..., S)   target_in (..., T)  ->  logits (..., T, V)
 
@@ -176,8 +182,9 @@ class Transformer(Model):
         """
         source, target_in = ops.as_ids("source", source), ops.as_ids("target", target_in)
         self.check_pair(source, target_in)
-        memory, encoder = self.encode(source, rng)
-        logits, decoder = self.decode(target_in, memory, source != self.config.padding_id, rng)
+        memory, encoder = self.encode(source, rng, watch)
+        real = source != self.config.padding_id
+        logits, decoder = self.decode(target_in, memory, real, rng, watch)
         return logits, TransformerCache(encoder, decoder)
 
     def backward(self, dlogits: Array, cache: TransformerCache) -> Parameters:
@@ -232,27 +239,36 @@ class Transformer(Model):
     # ---- the encoder
 
     def encode(
-        self, source: Array, rng: np.random.Generator | None = None
+        self, source: Array, rng: np.random.Generator | None = None, watch: Watch | None = None
     ) -> tuple[Array, EncoderCache]:
         """source (..., S)  ->  memory (..., S, C)"""
         real = source != self.config.padding_id
         h, embed = self._embed(source, rng)
+        h = watched(watch, "encoder.embedding", h)
         caches = []
         for block in _blocks("encoder", self.config):
-            h, cache = self._encoder_block_forward(h, block, _keys(real), rng)
+            h, cache = self._encoder_block_forward(h, block, _keys(real), rng, watch)
+            h = watched(watch, block, h)
             caches.append(cache)
         return h, EncoderCache(embed, tuple(caches))
 
     def _encoder_block_forward(
-        self, h: Array, block: str, mask: Array, rng: np.random.Generator | None
+        self,
+        h: Array,
+        block: str,
+        mask: Array,
+        rng: np.random.Generator | None,
+        watch: Watch | None,
     ) -> tuple[Array, EncoderBlockCache]:
         """h ← norm1(h + attention(h))    h ← norm2(h + feed_forward(h))"""
         p, heads = self.params, self.config.heads
         own = [*weights(p, f"{block}.attention", SELF_ATTENTION), heads, mask]
         y, attention = blocks.self_attention_forward(h, *own)
+        y = watched(watch, f"{block}.attention", y)
         h, norm1 = self._add_norm(h, y, f"{block}.norm1", rng)
         feed = [*weights(p, f"{block}.feed_forward", FEED_FORWARD), "relu"]
         y, feed_forward = blocks.feed_forward_forward(h, *feed)
+        y = watched(watch, f"{block}.feed_forward", y)
         h, norm2 = self._add_norm(h, y, f"{block}.norm2", rng)
         return h, EncoderBlockCache(attention, norm1, feed_forward, norm2)
 
@@ -277,6 +293,7 @@ class Transformer(Model):
         memory: Array,
         source_real: Array,
         rng: np.random.Generator | None = None,
+        watch: Watch | None = None,
     ) -> tuple[Array, DecoderCache]:
         """target_in (..., T)   memory (..., S, C)   source_real (..., S)  ->  logits (..., T, V)
 
@@ -285,12 +302,14 @@ class Transformer(Model):
         real = target_in != self.config.padding_id
         masks = _keys(real) & ops.causal_mask(target_in.shape[-1]), _keys(source_real)
         h, embed = self._embed(target_in, rng)
+        h = watched(watch, "decoder.embedding", h)
         caches = []
         for block in _blocks("decoder", self.config):
-            h, cache = self._decoder_block_forward(h, memory, block, masks, rng)
+            h, cache = self._decoder_block_forward(h, memory, block, masks, rng, watch)
+            h = watched(watch, block, h)
             caches.append(cache)
         logits, output = ops.output_forward(h, self.params["E"])
-        return logits, DecoderCache(embed, tuple(caches), output)
+        return watched(watch, "logits", logits), DecoderCache(embed, tuple(caches), output)
 
     def _decoder_block_forward(
         self,
@@ -299,17 +318,21 @@ class Transformer(Model):
         block: str,
         masks: tuple[Array, Array],
         rng: np.random.Generator | None,
+        watch: Watch | None,
     ) -> tuple[Array, DecoderBlockCache]:
         """h ← norm1(h + attention(h))   h ← norm2(h + cross(h, memory))   h ← norm3(h + feed(h))"""
         p, heads = self.params, self.config.heads
         own = [*weights(p, f"{block}.attention", SELF_ATTENTION), heads, masks[0]]
         y, attention = blocks.self_attention_forward(h, *own)
+        y = watched(watch, f"{block}.attention", y)
         h, norm1 = self._add_norm(h, y, f"{block}.norm1", rng)
         other = [*weights(p, f"{block}.cross", CROSS_ATTENTION), heads, masks[1]]
         y, cross = blocks.cross_attention_forward(h, memory, *other)
+        y = watched(watch, f"{block}.cross", y)
         h, norm2 = self._add_norm(h, y, f"{block}.norm2", rng)
         feed = [*weights(p, f"{block}.feed_forward", FEED_FORWARD), "relu"]
         y, feed_forward = blocks.feed_forward_forward(h, *feed)
+        y = watched(watch, f"{block}.feed_forward", y)
         h, norm3 = self._add_norm(h, y, f"{block}.norm3", rng)
         return h, DecoderBlockCache(attention, norm1, cross, norm2, feed_forward, norm3)
 
@@ -336,6 +359,15 @@ class Transformer(Model):
             dh = ds + dy
         self._embed_backward(dh, cache.embed, grads)
         return dmemory
+
+    def attention_maps(self, cache: TransformerCache) -> dict[str, Array]:
+        maps = {}
+        for i, own in enumerate(cache.encoder.blocks):
+            maps[f"encoder{i}.attention"] = own.attention.attention.a
+        for i, block in enumerate(cache.decoder.blocks):
+            maps[f"decoder{i}.attention"] = block.attention.attention.a
+            maps[f"decoder{i}.cross"] = block.cross.attention.a
+        return maps
 
     # ---- what both are made of
 

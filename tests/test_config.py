@@ -1,14 +1,19 @@
 """config.py: an option is checked when it is made, and reads the same from flags and from JSON."""
 
+import copy
 import json
+import pickle
 from argparse import ArgumentParser
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 
 import numpy as np
 import pytest
 
-from numpylm.config import Config, add_flags, from_flags, option
+from numpylm.config import ELSEWHERE, Config, add_flags, from_flags, option
 from numpylm.errors import InputError
+from numpylm.model import ModelConfig
+from numpylm.runs import TrainConfig
+from numpylm.transformer import TransformerConfig
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,54 @@ def test_a_name_it_does_not_know_is_refused_and_the_known_ones_are_listed():
     assert str(error.value) == (
         "Brew has no option 'sugar'; it has cups, heat, leaf, label, milk, pot_size"
     )
+
+
+@dataclass(frozen=True)
+class Plain(ModelConfig):
+    width: int = 5
+    name: str = "plain"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("widht", "width"), ("d_model", "width"), ("n_embd", "width"), ("block_size", "context_len")],
+)
+@pytest.mark.parametrize(
+    "make", [lambda v: Plain(**v), Plain.from_dict, lambda v: replace(Plain(), **v)]
+)
+def test_a_name_that_is_nearly_right_or_used_elsewhere_is_answered_with_ours(wrong, right, make):
+    with pytest.raises(InputError, match=rf"no option '{wrong}' \(did you mean {right}"):
+        make({wrong: 3})
+
+
+def test_every_name_used_elsewhere_stands_for_an_option_of_some_config():
+    kinds = (TransformerConfig, TrainConfig)
+    assert {*ELSEWHERE.values()} <= {field.name for kind in kinds for field in fields(kind)}
+
+
+def test_fields_may_be_plain():
+    config = Plain(vocab_size=9, width=np.int64(3))
+    assert [*config.to_dict().values()] == [9, 8, 3, "plain"]
+    assert type(config.width) is int
+    with pytest.raises(InputError, match="width must be of type int, not 'a'"):
+        Plain(width="a")
+    parser = ArgumentParser()
+    add_flags(parser, Plain())
+    assert vars(parser.parse_args(["--width", "4"])) == {"width": 4}
+    assert "--width INT" in parser.format_help() and "(default: 5)" in parser.format_help()
+
+
+def test_a_config_without_its_decorator_is_told_so():
+    class Bare(ModelConfig):
+        width: int = 5
+
+    with pytest.raises(InputError, match=r"Bare has no field 'width' yet: write @dataclass"):
+        Bare(width=3)
+
+
+def test_configs_can_be_copied_and_pickled():
+    config = Plain(width=3)
+    assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == replace(config) == config
 
 
 def test_a_config_survives_json():

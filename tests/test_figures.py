@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from numpylm import figures
+from numpylm import figures, ops
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.bert import BERT, BERTConfig
 from numpylm.corpora import CorpusConfig
@@ -24,6 +24,7 @@ from numpylm.figures import (
 )
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.gradcheck import central_difference
+from numpylm.model import Model
 from numpylm.ops import cross_entropy_backward
 from numpylm.runs import Run, TrainConfig
 from numpylm.training import train
@@ -145,14 +146,16 @@ def test_every_architecture_reads_what_the_picture_of_the_three_masks_says():
     maps = list(attention_of_the_family().values())
     sizes = {"vocab_size": 9, "context_length": 6, "layers": 1, "heads": 1, "width": 4}
     some, ids = np.random.default_rng(0), np.arange(3, 9)
-    bert = BERT(BERTConfig(**sizes), some).encode(ids)[1].blocks[0].attention.attention.a
-    gpt = GPT(GPTConfig(**sizes), some).forward(ids)[1].blocks[0].attention.attention.a
-    cache = Transformer(TransformerConfig(**sizes), some).forward(ids[:3], ids[3:])[1]
+    bert, gpt = BERT(BERTConfig(**sizes), some), GPT(GPTConfig(**sizes), some)
+    transformer = Transformer(TransformerConfig(**sizes), some)
+    (encoder,) = bert.attention_maps(bert.encode(ids)[1]).values()
+    (decoder,) = gpt.attention_maps(gpt.forward(ids)[1]).values()
+    parts = transformer.attention_maps(transformer.forward(ids[:3], ids[3:])[1])
     both = np.zeros((6, 6))
-    both[:3, :3] = cache.encoder.blocks[0].attention.attention.a[0]
-    both[3:, :3] = cache.decoder.blocks[0].cross.attention.a[0]
-    both[3:, 3:] = cache.decoder.blocks[0].attention.attention.a[0]
-    for drawn, real in zip(maps, (bert[0], gpt[0], both), strict=True):
+    both[:3, :3] = parts["encoder0.attention"][0]
+    both[3:, :3] = parts["decoder0.cross"][0]
+    both[3:, 3:] = parts["decoder0.attention"][0]
+    for drawn, real in zip(maps, (encoder[0], decoder[0], both), strict=True):
         np.testing.assert_array_equal(drawn > 0, real > 0)
         np.testing.assert_allclose(drawn.sum(axis=1), real.sum(axis=1), rtol=1e-6)
 
@@ -274,13 +277,49 @@ def test_the_pictures_of_a_run_show_its_numbers_and_its_words(tmp_path):
     assert data_of(batch)[0] == [1, 2, 3, 4] and data_of(heldout)[0] == [2, 4]
     assert [line.get_ydata()[0] for line in levels] == [np.log(48), run.corpus.entropy]
     ids = run.corpus.heldout[0, :8]
-    a = run.model.forward(ids)[1].attention.a
+    a = run.model.forward(ids)[1].attention.a  # of the one-matrix model, which has no heads
     np.testing.assert_array_equal(pictures["attention"].axes[0].images[0].get_array(), a)
     words = [label.get_text() for label in pictures["attention"].axes[0].get_yticklabels()]
     assert words == [run.corpus.tokenizer.symbols[i] for i in ids]
     places, _ = principal_plane(run.model.params["E"])
     drawn = np.concatenate([line.get_xydata() for line in pictures["embeddings"].axes[0].lines])
     assert {tuple(place) for place in drawn} == {tuple(place) for place in places}
+
+
+class Bigram(Model):
+    """A model of the reader's own, known to no registry, without attention or a table E."""
+
+    def shapes(self, config):
+        return {"table": (config.vocab_size, config.vocab_size)}
+
+    def forward(self, ids, rng=None):
+        return ops.embedding_forward(self.params["table"], ids)
+
+
+class Reader(AttentionLM):
+    """Another, with both."""
+
+
+def test_the_pictures_of_a_readers_own_model_are_those_of_what_it_has(tmp_path):
+    run = start(tmp_path, {})
+    train(run, progress=False)
+    run.model = Reader(run.model.config)
+    assert list(run_pictures(run)) == ["loss", "embeddings", "attention"]
+    run.model = Bigram(vocab_size=run.model.config.vocab_size)
+    assert list(run_pictures(run)) == ["loss"]
+    assert [path.name for path in draw_run(run)] == ["loss.png"]
+
+
+def test_a_model_of_several_heads_is_drawn_by_the_first_head_of_its_last_block(tmp_path):
+    run = start(tmp_path, {})
+    train(run, progress=False)
+    sizes = {"vocab_size": run.model.config.vocab_size, "context_length": 8}
+    run.model = GPT(layers=2, heads=2, width=8, **sizes)
+    axes = run_pictures(run)["attention"].axes[0]
+    cache = run.model.forward(run.corpus.heldout[0, :8])[1]
+    a = cache.blocks[1].attention.attention.a[0]
+    np.testing.assert_array_equal(axes.images[0].get_array(), a)
+    assert axes.get_title() == "block1.attention, first of 2 heads"
 
 
 def test_a_long_context_is_drawn_as_far_as_it_can_be_read(tmp_path):

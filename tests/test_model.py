@@ -4,16 +4,25 @@ import json
 import os
 import struct
 import tracemalloc
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from numpylm import ops
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
+from numpylm.bert import BERTForMaskedLM
+from numpylm.bert_heads import BERTForClass, BERTForSpan
 from numpylm.checkpoints import load_checkpoint, save_checkpoint, write_whole
+from numpylm.checks.gradient_cases import order_one
 from numpylm.errors import InputError
-from numpylm.model import NonFinite, Parameters, first_non_finite
+from numpylm.gpt import GPT, GPTConfig
+from numpylm.gradcheck import check_model
+from numpylm.model import Model, ModelConfig, NonFinite, Parameters, first_non_finite
+from numpylm.optim import SGD
+from numpylm.transformer import Transformer
 
 SHAPES = {"E": (5, 3), "gain": (3,), "scale": (), "U": (3, 2)}
 
@@ -45,7 +54,161 @@ def test_f5_the_loss_and_its_gradient_never_hold_three_arrays_of_all_logits():
     assert 2 * logits <= forward < 2.5 * logits and 2 * logits <= backward < 2.5 * logits
 
 
+# ---- making one ------------------------------------------------------------------------------
+
+KINDS = (AttentionLM, GPT, BERTForMaskedLM, BERTForClass, BERTForSpan, Transformer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_has_a_default_and_may_be_given_by_its_name(kind):
+    assert kind().config == kind.Config()
+    config = kind.Config(vocab_size=9, context_length=5)
+    models = [
+        kind(vocab_size=9, context_length=5),
+        kind(config),
+        kind(config, np.random.default_rng(0), np.float32),
+        kind(kind.Config(vocab_size=9), context_length=5),
+        kind(vocab_size=9, context_length=5, rng=np.random.default_rng(0)),
+    ]
+    for model in models:
+        assert model.config == config and model.params.flat.dtype == np.float32
+        np.testing.assert_array_equal(model.params.flat, models[0].params.flat)
+    other = kind(config, np.random.default_rng(1), np.float64)
+    assert other.params.flat.dtype == np.float64
+    assert not np.allclose(other.params.flat, models[0].params.flat)
+
+
+@pytest.mark.parametrize(
+    ("args", "fields", "message"),
+    [
+        (
+            (),
+            {"layer": 2},
+            r"GPTConfig .* 'layer' \(did you mean layers\?\); it has vocab_size",
+        ),
+        ((), {"n_embd": 8}, r"no option 'n_embd' \(did you mean width\?\)"),
+        ((GPTConfig(),), {"dropuot": 0.1}, r"no option 'dropuot' \(did you mean dropout\?\)"),
+        ((), {"width": 30}, "width 30 cannot be shared by 4 heads"),
+        ((65,), {}, r"config must be a GPTConfig, not 65: .* GPT\(vocab_size=65\)"),
+        ((AttentionLMConfig(),), {}, "config must be a GPTConfig, not AttentionLMConfig"),
+        ((GPTConfig(), 0), {}, r"rng must be like numpy.random.default_rng\(0\), not 0"),
+        ((GPTConfig(), np.random), {}, "rng must be like"),
+    ],
+)
+def test_what_makes_no_model_is_refused_by_name(args, fields, message):
+    with pytest.raises(InputError, match=message):
+        GPT(*args, **fields)
+
+
+def test_a_model_says_its_sizes_and_what_differs_from_the_defaults():
+    assert repr(GPT(layers=2, vocab_size=65)) == (
+        "GPT(vocab_size=65, context_length=64, layers=2, heads=4, width=128, "
+        "413,312 parameters, float32)"
+    )
+    assert repr(AttentionLM(context="last", dtype=np.float64)) == (
+        "AttentionLM(vocab_size=64, context_length=8, width=32, context='last', "
+        "2,048 parameters, float64)"
+    )
+
+
+# ---- a model of the reader's own -------------------------------------------------------------
+
+
+class Bigram(Model):
+    """p(w) = softmax(table[x]): the whole of it, as the docstring of Model has it."""
+
+    def shapes(self, config):
+        return {"table": (config.vocab_size, config.vocab_size)}
+
+    def forward(self, ids, rng=None):
+        return ops.embedding_forward(self.params["table"], ids)
+
+    def backward(self, dlogits, cache):
+        grads = self.params.like()
+        grads["table"] = ops.embedding_backward(dlogits, cache)
+        return grads
+
+
+@dataclass(frozen=True)
+class NormedConfig(ModelConfig):
+    """with a field of its own, and a deviation"""
+
+    width: int = 3
+    init_std: float = 1.0
+
+
+class Normed(Model):
+    """p(w) = softmax(norm(E[x]) U): vectors, and a Config of its own"""
+
+    Config = NormedConfig
+
+    @staticmethod
+    def shapes(config):
+        V, C = config.vocab_size, config.width
+        return {"E": (V, C), "norm.gain": (C,), "norm.bias": (C,), "U": (C, V), "b": (V,)}
+
+    def forward(self, ids, rng=None):
+        p = self.params
+        e, embedding = ops.embedding_forward(p["E"], ids)
+        y, norm = ops.layer_norm_forward(e, p["norm.gain"], p["norm.bias"])
+        logits, linear = ops.linear_forward(y, p["U"], p["b"])
+        return logits, (embedding, norm, linear)
+
+    def backward(self, dlogits, cache):
+        embedding, norm, linear = cache
+        grads = self.params.like()
+        dy, grads["U"], grads["b"] = ops.linear_backward(dlogits, linear)
+        de, grads["norm.gain"], grads["norm.bias"] = ops.layer_norm_backward(dy, norm)
+        grads["E"] = ops.embedding_backward(de, embedding)
+        return grads
+
+
+OWN_IDS, OWN_TARGETS = np.array([[1, 6, 1, 2, 4], [5, 1, 1, 0, 2]]), np.array([[6, 1, 2, 4, 1]] * 2)
+
+
+@pytest.mark.parametrize("kind", [Bigram, Normed])
+def test_the_smallest_model_of_a_readers_own_passes_the_checks_and_learns(kind):
+    model = kind(vocab_size=7, dtype=np.float64)
+    report = check_model(order_one(model.astype(np.float64)), (OWN_IDS, OWN_TARGETS))
+    assert report.passed, f"\n{report}"
+    optimizer, losses = SGD(model.params), []
+    for _ in range(50):
+        loss, cache = model.loss(OWN_IDS, OWN_TARGETS)
+        optimizer.step(model.loss_backward(cache), 1.0)
+        losses.append(loss)
+    assert losses[-1] < 0.7 * losses[0]
+    assert model.next_logits(OWN_IDS).shape == (2, 7)
+    assert model.attention_maps(model.forward(OWN_IDS)[1]) == {}
+
+
+def test_a_wrong_backward_of_a_readers_own_is_seen():
+    class Wrong(Bigram):
+        def backward(self, dlogits, cache):
+            return super().backward(2 * dlogits, cache)
+
+    model = order_one(Wrong(vocab_size=7, dtype=np.float64))
+    assert not check_model(model, (OWN_IDS, OWN_TARGETS)).passed
+
+
+def test_parameters_are_drawn_by_what_they_are_where_a_model_does_not_say_how():
+    model = Normed(vocab_size=300, width=40)
+    p, table = model.params, Bigram(vocab_size=300).params["table"]
+    assert (p["norm.gain"] == 1).all() and not p["norm.bias"].any() and not p["b"].any()
+    assert p["U"].std() == pytest.approx(1.0, rel=0.05)
+    assert table.std() == pytest.approx(0.02, rel=0.05) and abs(table.mean()) < 1e-3
+
+
 # ---- parameters ------------------------------------------------------------------------------
+
+
+def test_parameters_say_their_sizes():
+    assert repr(Parameters(SHAPES)) == (
+        "Parameters(25 numbers, float32, 4 arrays: E (5, 3), gain (3,), scale (), U (3, 2))"
+    )
+    assert repr(GPT(layers=2, vocab_size=65).params) == (
+        "Parameters(413,312 numbers, float32, 28 arrays: E (65, 128), P (64, 128), …, "
+        "norm.bias (128,))"
+    )
 
 
 def test_every_parameter_is_a_view_into_the_vector_in_the_order_of_the_names(params):

@@ -89,7 +89,7 @@ def induction_scores(run: Run) -> list[float]:
 def attention_of(run: Run, ids: Array) -> list[Array]:
     """The weights (N, T, T) of the one head of each layer."""
     _, cache = run.model.forward(ids)
-    return [block.attention.attention.a[:, 0] for block in cache.blocks]
+    return [a[:, 0] for a in run.model.attention_maps(cache).values()]
 
 
 def induction_text(run: Run) -> str:
