@@ -1,7 +1,8 @@
 """The four tasks: what goes into the models, what comes out, and how it is told.
 
-Whether they learn the rules takes a minute each and is for `python -m numpylm task`. Here small
-models learn a few examples by heart, which shows that question and answer reach each other.
+Whether they learn the rules takes a minute each and is for `python -m numpylm task`. In the tests
+of each task small models learn a few examples by heart, which shows that question and answer reach
+each other.
 """
 
 from dataclasses import replace
@@ -9,24 +10,13 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from task_examples import HEART, SIZE, rng
 
 from numpylm.__main__ import main
-from numpylm.bert import BERTConfig
-from numpylm.bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan
 from numpylm.errors import InputError
 from numpylm.figures import reading_maps, score_dots
 from numpylm.gpt import GPT, GPTConfig
-from numpylm.ops import IGNORE
-from numpylm.tasks.corpora import END, agreement, agreement_corpus, reviews_corpus, stories_corpus
-from numpylm.tasks.pairs import latin_corpus
-from numpylm.tasks.reading import (
-    answer_questions,
-    answer_scores,
-    class_scores,
-    classify,
-    spans,
-    story_table,
-)
+from numpylm.tasks.generation import agreement, agreement_corpus, next_words
 from numpylm.tasks.run import TASKS, run_once, run_task
 from numpylm.tasks.tools import (
     BEGIN,
@@ -47,22 +37,11 @@ from numpylm.tasks.tools import (
     table,
     task_text,
 )
-from numpylm.tasks.writing import (
-    described,
-    model_nats,
-    next_words,
-    translate,
-    translation_scores,
-    write,
-    writing_scores,
-)
-from numpylm.transformer import Transformer, TransformerConfig
 
-EXACT = 1e-12
+EXACT = 1e-12  # sums of some tens of float64 terms of order 1
 FLOAT32 = 1e-4  # sums of some hundred float32 terms of order 1
-HEART = TaskConfig(steps=150, batch_size=8, learning_rate=0.01, warmup=10, width=32)
-SIZE = {"layers": 2, "heads": 4, "width": 32}
-BERT_SIZE = {"layers": 1, "heads": 4, "width": 32, "hidden": 32, "init_std": 0.2}
+
+
 TINY = TaskConfig(
     seeds=1, examples=24, heldout_examples=8, steps=2, batch_size=4, width=8, heads=2, layers=1
 )
@@ -71,15 +50,6 @@ FLAGS = [
     for name, value in TINY.to_dict().items()
     for word in ("--" + name.replace("_", "-"), str(value))
 ]
-
-
-def rng():
-    return np.random.default_rng(0)
-
-
-@pytest.fixture(scope="module")
-def stories():
-    return stories_corpus(rng(), 12, 2).train
 
 
 # ---- words, batches, and the loop ------------------------------------------------------------
@@ -144,148 +114,8 @@ def test_a_task_that_diverges_is_a_clear_error(talk):
         fit(model, next_words(vocabulary, talk.train), TINY, rng())
 
 
-# ---- translation -----------------------------------------------------------------------------
-
-
-def test_a_transformer_that_learned_pairs_by_heart_translates_them():
-    pairs = latin_corpus(rng(), 8, 1).train
-    vocabulary = Vocabulary(text for pair in pairs for text in pair)
-    config = TransformerConfig(vocab_size=len(vocabulary), context_length=12, **SIZE)
-    model = Transformer(config, rng())
-    source = table([vocabulary.encode(pair.source) for pair in pairs])
-    target = table([[BEGIN, *vocabulary.encode(pair.target), STOP] for pair in pairs])
-    fit(model, {"source": source, "target": target}, HEART, rng())
-    sources, references = zip(*pairs, strict=True)
-    assert translate(model, vocabulary, sources) == list(references)
-    with pytest.raises(InputError, match="empty"):
-        translate(model, vocabulary, [sources[0], ""])
-    with pytest.raises(InputError, match="'unicorn'"):
-        translate(model, vocabulary, ["the unicorn"])
-
-
-def test_translations_are_scored_as_wholes_as_words_and_by_bleu():
-    scores = translation_scores(["a b c d", "d c b a"], ["a b c d", "a b c d"])
-    assert (scores["exact match"], scores["right words"]) == (0.5, 1.0)
-    assert 0 < scores["BLEU"] < 1
-
-
-# ---- generation ------------------------------------------------------------------------------
-
-
-def test_gpt_predicts_each_word_up_to_the_end_and_no_padding():
-    vocabulary = Vocabulary(["the cat dog sees ."])
-    texts = [[".", "the", "cat", "."], [".", "the", "dog", "sees", "."]]
-    examples = next_words(vocabulary, texts)
-    the, cat, end = (vocabulary.ids[word] for word in ("the", "cat", "."))
-    assert examples["ids"][0].tolist() == [end, the, cat, end]
-    assert examples["targets"][0].tolist() == [the, cat, end, IGNORE]
-
-
-def test_sentences_cost_the_same_alone_and_together(talk):
-    model, vocabulary = gpt()
-    together = model_nats(model, vocabulary, talk.heldout)
-    alone = sum(model_nats(model, vocabulary, [text]) for text in talk.heldout)
-    assert together == pytest.approx(alone, rel=FLOAT32)
-
-
-def test_gpt_that_learned_sentences_by_heart_writes_sentences(talk):
-    few = talk.train[:4]
-    model, vocabulary = gpt()
-    fit(model, next_words(vocabulary, few), HEART, rng())
-    written = write(model, vocabulary, 20, rng())
-    assert all(text[0] == END for text in written)
-    assert np.mean([text in few for text in written]) > 0.8  # the rest is drawn by chance
-
-
-def test_what_is_written_is_judged_by_the_law():
-    could, new, broken, cut = (text.split() for text in (
-        ". the dog sees the dog .",  # 1 + 0 + 1: a trio of training
-        ". the cat sees the cat .",  # 0 + 0 + 0: held out
-        ". the cat see the cat .",
-        ". the cat sees",
-    ))  # fmt: skip
-    assert writing_scores([could, new, broken, cut]) == {"in the language": 0.5, "new trios": 0.25}
-    assert described(could) == ". the dog sees the dog ."
-    assert described(broken) == ". the cat | see the cat ."
-
-
-# ---- sentiment -------------------------------------------------------------------------------
-
-
-def test_bert_that_learned_reviews_by_heart_knows_their_classes():
-    reviews = reviews_corpus(rng(), 16, 2).train
-    vocabulary = Vocabulary(review.text for review in reviews)
-    config = BERTForClassConfig(vocab_size=len(vocabulary), context_length=24, **BERT_SIZE)
-    model = BERTForClass(config, rng())
-    rows = table([[BEGIN, *vocabulary.encode(review.text), STOP] for review in reviews])
-    labels = np.array([review.label for review in reviews])
-    fit(model, {"ids": rows, "targets": labels, "attend": rows != PADDING}, HEART, rng())
-    texts = [review.text for review in reviews]
-    assert classify(model, vocabulary, texts).tolist() == labels.tolist()
-    with pytest.raises(InputError, match="empty"):
-        classify(model, vocabulary, [""])
-
-
-def test_a_class_and_an_answer_do_not_depend_on_the_padding(stories):
-    """Weights of order 1, untrained: if padding were read, it would turn some of them round."""
-    reviews = reviews_corpus(rng(), 40, 2).train
-    texts = [review.text for review in reviews]
-    vocabulary = Vocabulary([*texts, *(f"{story.text} {story.question}" for story in stories)])
-    sizes = {"vocab_size": len(vocabulary), "context_length": 48} | BERT_SIZE | {"init_std": 1.0}
-    model = BERTForClass(BERTForClassConfig(**sizes), rng())
-    alone = [classify(model, vocabulary, [text])[0] for text in texts]
-    assert classify(model, vocabulary, texts).tolist() == alone
-    model = BERTForSpan(BERTConfig(**sizes), rng())
-    alone = [answer_questions(model, vocabulary, [story])[0] for story in stories]
-    assert answer_questions(model, vocabulary, stories) == alone
-
-
-def test_classes_are_scored_also_where_one_never_occurs():
-    scores = class_scores(np.array([1, 1, 1, 0]), [1, 1, 1, 1])
-    assert scores == pytest.approx(
-        {"accuracy": 3 / 4, "precision": 1 / 2, "recall": 3 / 8, "F1": 3 / 7}, rel=EXACT
-    )
-
-
-# ---- question answering ----------------------------------------------------------------------
-
-
-def test_a_story_stands_behind_its_question_and_spans_count_from_the_front(stories):
-    vocabulary = Vocabulary(f"{story.text} {story.question}" for story in stories)
-    examples = story_table(vocabulary, stories)
-    for n, (start, end) in enumerate(spans(stories)):
-        words = vocabulary.decode(examples["ids"][n])
-        told = f"<begin> {stories[n].question} <end> {stories[n].text} <end>".split()
-        assert words[: len(told)] == told and set(words[len(told) :]) <= {"<padding>"}
-        assert examples["attend"][n].sum() == len(told)
-        assert words[examples["segments"][n].argmax()] == stories[n].text.split()[0]
-        assert " ".join(words[start : end + 1]) == stories[n].answer
-
-
-def test_bert_that_learned_stories_by_heart_answers_them(stories):
-    vocabulary = Vocabulary(f"{story.text} {story.question}" for story in stories)
-    examples = story_table(vocabulary, stories)
-    config = BERTConfig(
-        vocab_size=len(vocabulary), context_length=examples["ids"].shape[1], **BERT_SIZE
-    )
-    model = BERTForSpan(config, rng())
-    fit(model, examples | {"targets": spans(stories)}, HEART, rng())
-    truth = [story.answer for story in stories]
-    assert answer_questions(model, vocabulary, stories) == truth
-
-
-def test_an_answer_that_is_not_in_its_text_is_not_trained_on(stories):
-    wrong = [stories[0], stories[1]._replace(answer="the moon")]
-    with pytest.raises(InputError, match="'the moon' is not in the text"):
-        spans(wrong)
-
-
-def test_answers_are_scored_without_articles():
-    scores = answer_scores(["kitchen", "the attic ."], ["the kitchen", "the office"])
-    assert scores == {"exact match": 0.5, "token F1": 0.5}
-
-
 # ---- running and telling ---------------------------------------------------------------------
+
 
 METRICS = {
     "translation": ["exact match", "right words", "BLEU"],

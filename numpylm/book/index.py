@@ -54,13 +54,14 @@ PARTS = {  # the reading order
     "checks.diagnose",
     "The course": "course course.notation course.cards course.exercises course.ladder "
     "course.induction course.course_figures course.notebook_files",
-    "The four tasks": "tasks tasks.run tasks.tools tasks.corpora tasks.pairs tasks.baselines "
-    "tasks.reading tasks.writing",
+    "The four tasks": "tasks tasks.run tasks.translation tasks.generation tasks.sentiment "
+    "tasks.question_answering tasks.compositions tasks.tools",
     "The book": "book book.write book.text book.index book.pages book.overview "
     "book.notebook_pages book.walk",
 }
 
-SCORES = ("metrics", "tasks.run", "tasks.reading")  # where F1 is a mean of precision and recall
+# Where F1 is a mean of precision and recall.
+SCORES = ("metrics", "tasks.run", "tasks.sentiment", "tasks.question_answering")
 
 FIGURES = {  # what is drawn in figures/, and the formulas that it shows
     "four_paths": ("F1 F2 F3 F4 F5", "The four parts of dE on S1 S2 S3"),

@@ -10,9 +10,9 @@
     qa           BERT, span head   exact match: one place is right. Token F1 gives something for a
                                    span that is too long
 
-Every model is measured on compositions that training did not have (tasks/corpora.py,
-tasks/pairs.py) and stands beside its baselines (tasks/baselines.py), over several seeds; each seed
-draws the corpus, the parameters and the order of the batches anew.
+Every model is measured on compositions that training did not have (tasks/compositions.py) and
+stands beside its baselines, over several seeds; each seed draws the corpus, the parameters and the
+order of the batches anew.
 """
 
 import os
@@ -24,14 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..parallel import one_thread
-from .reading import qa, sentiment
-from .tools import (
-    Outcome,
-    Result,
-    TaskConfig,
-    TranslationConfig,
-)
-from .writing import generation, translation
+from .generation import generation
+from .question_answering import question_answering
+from .sentiment import sentiment
+from .tools import Outcome, Result, TaskConfig, TranslationConfig
+from .translation import translation
 
 
 class Task(NamedTuple):
@@ -71,7 +68,7 @@ TASKS = {
         },
     ),
     "qa": Task(
-        qa,
+        question_answering,
         TaskConfig(examples=8000, steps=3000),
         {
             "BERT": "reads question and story, and marks the first and last word of the answer",

@@ -1,7 +1,7 @@
 """What the four tasks share: their settings, words and batches, the loop, and the report."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -157,6 +157,31 @@ def fit(
 def chosen(right: Sequence[bool], n: int) -> list[int]:
     """The places of the first n that are right, then of the first n that are wrong."""
     return [i for wanted in (True, False) for i in [*np.flatnonzero(np.equal(right, wanted))][:n]]
+
+
+# ---- what the two tasks in which BERT reads share ----------------------------------------------
+
+
+def bert_size(config: TaskConfig, vocabulary: Vocabulary) -> dict[str, Any]:
+    """F = 2 C, as the exact GELU is expensive; σ = 1/√C, as BERT's 0.02 is for a width of 768."""
+    return {
+        "vocab_size": len(vocabulary),
+        "hidden": 2 * config.width,
+        "init_std": config.width**-0.5,
+        **config.size(),
+    }
+
+
+def bert_answer(
+    model: Model, vocabulary: Vocabulary, right: bool, lines: list[str], ids: Any, segments: Any,
+    shown: Container[str],
+) -> Answer:  # fmt: skip
+    """The answer, with what the words in `shown` read in each block."""
+    _, cache = model.forward(ids, segments=segments)
+    words = vocabulary.decode(ids)
+    rows = [n for n, word in enumerate(words) if word in shown]
+    a = mean_heads(model.attention_maps(cache).values())
+    return Answer(right, lines, [words[n] for n in rows], words, a[:, rows])
 
 
 # ---- what a person is told -------------------------------------------------------------------

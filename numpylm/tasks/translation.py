@@ -1,18 +1,42 @@
-"""Pairs to translate whose right translation is known: English to Latin, and names and dates.
+"""Translation: the Transformer, from English to Latin, or of names and dates.
 
-Latin is generated here, with the endings of its first two declensions. Names and dates are real:
-they are those of the Unicode CLDR, as the library babel has them.
+The right translation of each is known. Latin is generated here, with the endings of its first two
+declensions. Names and dates are real: they are those of the Unicode CLDR, as the library babel has
+them. The baseline, a dictionary, must fail: it keeps the order of the source, and has one form for
+each word.
 """
 
 import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
-from .corpora import Split, pick, split_by_composition
+from ..metrics import bleu, exact_match
+from ..transformer import Transformer
+from ..translate import greedy
+from .compositions import Split, pick, split_by_composition
+from .tools import (
+    BEGIN,
+    SPECIAL,
+    STOP,
+    Answer,
+    Outcome,
+    TranslationConfig,
+    Vocabulary,
+    chosen,
+    fit,
+    longest,
+    mean_heads,
+    table,
+)
+
+# ---- the corpus: sentences in Latin ----------------------------------------------------------
 
 
 class Pair(NamedTuple):
@@ -125,7 +149,7 @@ def latin_corpus(rng: np.random.Generator, n_train: int, n_heldout: int) -> Spli
     return split.map(Clause.pair)
 
 
-# ---- names and dates, from babel -------------------------------------------------------------
+# ---- the corpus: names and dates, from babel -------------------------------------------------
 
 LANGUAGE_CODES = "en fr de es it pt nl sv da fi pl cs hu tr ru el ar he hi zh ja ko sw fa"
 COUNTRY_CODES = "US GB FR DE ES IT PT NL SE DK FI PL CZ HU TR RU GR EG IL IN CN JP KR NZ ZA"
@@ -174,3 +198,97 @@ def _babel_locale(name: str) -> Any:
         return Locale.parse(name)
     except (UnknownLocaleError, ValueError) as error:
         raise InputError(f"locale {name!r} is not known: give one like de, fr or zh") from error
+
+
+# ---- the baseline: a dictionary --------------------------------------------------------------
+
+
+def word_by_word(pairs: Iterable[Pair]) -> dict[str, str]:
+    """A dictionary learned from translations: source word -> target word, or "" for none.
+
+        Dice(s, t) = 2 n(s, t) / (n(s) + n(t))       n counts the pairs that hold s, t, or both
+
+    In each pair the two words of highest Dice are linked, then the next two of those left, and so
+    on until one side has none; a word is translated by what it is linked with most often, which may
+    be nothing.
+    Source: competitive linking, Melamed 2000, Models of Translational Equivalence, section 4.
+    """
+    texts = [(pair.source.split(), pair.target.split()) for pair in pairs]
+    source, target, both = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
+    for one, other in texts:
+        source.update(set(one))
+        target.update(set(other))
+        both.update(product(set(one), set(other)))
+    dice = {(s, t): 2 * n / (source[s] + target[t]) for (s, t), n in both.items()}
+    links: dict[str, Counter[str]] = defaultdict(Counter)
+    for one, other in texts:
+        left, right = set(one), set(other)
+        for s, t in sorted(product(left, right), key=lambda pair: (-dice[pair], pair)):
+            if s in left and t in right:
+                links[s][t] += 1
+                left.remove(s)
+                right.remove(t)
+        for s in left:
+            links[s][""] += 1
+    return {s: counts.most_common(1)[0][0] for s, counts in links.items()}
+
+
+def look_up(dictionary: dict[str, str], text: str) -> str:
+    """Each word by its translation, in the order of the text; unknown words stay as they are."""
+    return " ".join(filter(None, (dictionary.get(word, word) for word in text.split())))
+
+
+# ---- the task --------------------------------------------------------------------------------
+
+
+def translation(config: TranslationConfig, rng: np.random.Generator) -> Outcome:
+    """English to Latin; or dates and names, to another language."""
+    sizes = config.examples, config.heldout_examples
+    split = names_corpus(rng, *sizes, config.locale) if config.locale else latin_corpus(rng, *sizes)
+    texts = [text for part in split for pair in part for text in pair]
+    vocabulary, context = Vocabulary(texts), longest(texts) + 8  # a wrong one may be longer
+    source = table([vocabulary.encode(pair.source) for pair in split.train])
+    target = table([[BEGIN, *vocabulary.encode(pair.target), STOP] for pair in split.train])
+    sizes = {"vocab_size": len(vocabulary), "context_length": context} | config.size()
+    model = Transformer(rng=rng, **sizes)
+    fit(model, {"source": source, "target": target}, config, rng)
+
+    sources, references = zip(*split.heldout, strict=True)
+    found = translate(model, vocabulary, sources)
+    dictionary = word_by_word(split.train)
+    scores = {
+        "Transformer": translation_scores(found, references),
+        "word by word": translation_scores(
+            [look_up(dictionary, text) for text in sources], references
+        ),
+    }
+
+    def answer(n: int) -> Answer:
+        """Rows are the words found, and the end; row t shows what was read to find word t."""
+        words = [vocabulary.ids[word] for word in found[n].split()]
+        _, cache = model.forward(vocabulary.encode(sources[n]), [BEGIN, *words])
+        lines = [sources[n], f"-> {found[n]}", f"   {references[n]}"]
+        readers = [*found[n].split(), SPECIAL[STOP]]
+        maps = model.attention_maps(cache)
+        a = mean_heads(a for name, a in maps.items() if name.endswith("cross"))
+        return Answer(found[n] == references[n], lines, readers, sources[n].split(), a)
+
+    right = [one == other for one, other in zip(found, references, strict=True)]
+    return Outcome(scores, [answer(n) for n in chosen(right, config.show)])
+
+
+def translate(model: Transformer, vocabulary: Vocabulary, sources: Sequence[str]) -> list[str]:
+    """The likeliest words, one after another. Raises InputError for an empty or unknown text."""
+    source = table([vocabulary.encode(text) for text in sources])
+    most = model.config.context_length - 1  # so that begin_id and the words fit in again
+    return [" ".join(vocabulary.decode(one.ids)) for one in greedy(model, source, most)]
+
+
+def translation_scores(found: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """right words: exact match where the order does not count."""
+    bags = [[sorted(text.split()) for text in texts] for texts in (found, references)]
+    return {
+        "exact match": exact_match(found, references),
+        "right words": exact_match(*bags),
+        "BLEU": bleu(found, references),
+    }
