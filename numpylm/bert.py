@@ -279,6 +279,15 @@ class BERT(Model):
         return ds + dy
 
 
+class MaskedLMCache(NamedTuple):
+    """In the order of computation."""
+
+    transform: tuple
+    gelu: tuple
+    norm: tuple
+    output: tuple
+
+
 class BERTForMaskedLM(BERT):
     """y_t = norm(gelu(h_t w + b))    F4 p_t = softmax(E y_t + b_V): the token that was hidden at t
 
@@ -295,23 +304,23 @@ class BERTForMaskedLM(BERT):
 
     def head_forward(
         self, h: Array, attend: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, tuple]:
+    ) -> tuple[Array, MaskedLMCache]:
         p = self.params
-        y, linear = ops.linear_forward(h, *weights(p, "transform", LINEAR))
+        y, transform = ops.linear_forward(h, *weights(p, "transform", LINEAR))
         y, gelu = ops.gelu_exact_forward(y)
         y, norm = ops.layer_norm_forward(y, *self.norm("transform"))
         logits, output = ops.output_forward(y, p["E"])
         logits += p["predict.b"]
-        return logits, (linear, gelu, norm, output)
+        return logits, MaskedLMCache(transform, gelu, norm, output)
 
-    def head_backward(self, dlogits: Array, cache: tuple, grads: Parameters) -> Array:
+    def head_backward(self, dlogits: Array, cache: MaskedLMCache, grads: Parameters) -> Array:
         """z_t = E y_t + b_V   =>   db_V = Σ_t dz_t,  dE = Σ_t dz_t y_tᵀ, to which encode adds."""
-        linear, gelu, norm, output = cache
         grads["predict.b"] = dlogits.reshape(-1, dlogits.shape[-1]).sum(axis=0)
-        dy, grads["E"] = ops.output_backward(dlogits, output)
-        dy, *dw = ops.layer_norm_backward(dy, norm)
+        dy, grads["E"] = ops.output_backward(dlogits, cache.output)
+        dy, *dw = ops.layer_norm_backward(dy, cache.norm)
         put(grads, "transform", NORM, dw)
-        dh, *dw = ops.linear_backward(ops.gelu_exact_backward(dy, gelu), linear)
+        dy = ops.gelu_exact_backward(dy, cache.gelu)
+        dh, *dw = ops.linear_backward(dy, cache.transform)
         put(grads, "transform", LINEAR, dw)
         return dh
 

@@ -4,7 +4,7 @@ h  --first token--> tanh --> K logits          h  --every token--> two logits: s
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,16 @@ class BERTForClassConfig(BERTConfig):
     """BERT for the class of a text"""
 
     classes: int = option(2, "K, the classes that a text may have", minimum=2)
+
+
+class ClassCache(NamedTuple):
+    """In the order of computation; h_shape is that of the encoder's h."""
+
+    pooler: tuple
+    tanh: Array
+    dropout: Array | None
+    classes: tuple
+    h_shape: tuple[int, ...]
 
 
 class BERTForClass(BERT):
@@ -46,23 +56,22 @@ class BERTForClass(BERT):
 
     def head_forward(
         self, h: Array, attend: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, tuple]:
+    ) -> tuple[Array, ClassCache]:
         p = self.params
         y, pooler = ops.linear_forward(h[..., 0, :], *weights(p, "pooler", LINEAR))
         y, tanh = ops.tanh_forward(y)
         y, dropout = ops.dropout_forward(y, self.config.dropout, rng)
         logits, classes = ops.linear_forward(y, *weights(p, "classes", LINEAR))
-        return logits, (pooler, tanh, dropout, classes, h.shape)
+        return logits, ClassCache(pooler, tanh, dropout, classes, h.shape)
 
-    def head_backward(self, dlogits: Array, cache: tuple, grads: Parameters) -> Array:
+    def head_backward(self, dlogits: Array, cache: ClassCache, grads: Parameters) -> Array:
         """Only h_1 is read   =>   dh_t = 0 for every other token."""
-        pooler, tanh, dropout, classes, shape = cache
-        dy, *dw = ops.linear_backward(dlogits, classes)
+        dy, *dw = ops.linear_backward(dlogits, cache.classes)
         put(grads, "classes", LINEAR, dw)
-        dy = ops.tanh_backward(ops.dropout_backward(dy, dropout), tanh)
-        dh_1, *dw = ops.linear_backward(dy, pooler)
+        dy = ops.tanh_backward(ops.dropout_backward(dy, cache.dropout), cache.tanh)
+        dh_1, *dw = ops.linear_backward(dy, cache.pooler)
         put(grads, "pooler", LINEAR, dw)
-        dh = np.zeros(shape, dh_1.dtype)
+        dh = np.zeros(cache.h_shape, dh_1.dtype)
         dh[..., 0, :] = dh_1
         return dh
 

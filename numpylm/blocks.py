@@ -23,6 +23,15 @@ from .ops import Array
 # ---- F20: multi-head attention ---------------------------------------------------------------
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Raise InputError where `heads` cannot share `width` numbers equally."""
+    if heads < 1 or width % heads:
+        raise InputError(
+            f"width {width} cannot be shared by {heads} heads: choose a width that is a multiple "
+            "of heads"
+        )
+
+
 def _split(x: Array, heads: int) -> Array:
     """(..., T, H D) seen as (..., H, T, D): no number moves."""
     *lead, T, A = x.shape
@@ -48,11 +57,7 @@ def multi_head_forward(
     Raises InputError where A is not divisible by heads.
     """
     A = q.shape[-1]
-    if A % heads:
-        raise InputError(
-            f"multi_head: a width of {A} cannot be shared by {heads} heads: "
-            "choose a width that is a multiple of heads"
-        )
+    check_heads(A, heads)
     q, k, v = (_split(x, heads) for x in (q, k, v))
     c, cache = ops.attention_forward(q, k, v, mask, (A // heads) ** -0.5)
     return _merge(c), cache
@@ -296,15 +301,6 @@ NORM = ("gain", "bias")  # each in the order of the arguments of its forward
 SELF_ATTENTION = ("w_qkv", "b_qkv", "w_out", "b_out")
 CROSS_ATTENTION = ("w_q", "b_q", "w_kv", "b_kv", "w_out", "b_out")
 FEED_FORWARD = ("w_in", "b_in", "w_out", "b_out")
-
-
-def check_heads(width: int, heads: int) -> None:
-    """Raise InputError where `heads` cannot share `width` numbers equally."""
-    if width % heads:
-        raise InputError(
-            f"width {width} cannot be shared by {heads} heads: choose a width that is a multiple "
-            "of heads"
-        )
 
 
 def norm_shapes(part: str, C: int) -> Shapes:

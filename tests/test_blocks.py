@@ -176,10 +176,10 @@ def test_f20_splitting_moves_no_number(normal):
     assert all(np.shares_memory(part, q) for part in (cache.q, cache.k, cache.v))
 
 
-@pytest.mark.parametrize("heads", [5, 48])
+@pytest.mark.parametrize("heads", [5, 48, 0, -4])
 def test_f20_a_width_that_heads_cannot_share_is_refused(heads, normal):
     q = normal(size=(B, T, A))
-    with pytest.raises(InputError, match=f"a width of 24 cannot be shared by {heads} heads"):
+    with pytest.raises(InputError, match=f"width 24 cannot be shared by {heads} heads"):
         multi_head_forward(q, q, q, heads)
 
 

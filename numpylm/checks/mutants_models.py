@@ -341,7 +341,7 @@ BERT = [
         (
             "GELU skipped",
             "the step back through the GELU of the transform is missing",
-            edit("ops.gelu_exact_backward(dy, gelu)", "dy"),
+            edit("ops.gelu_exact_backward(dy, cache.gelu)", "dy"),
         ),
         (
             "db_V averaged",
@@ -361,14 +361,14 @@ BERT = [
             "tanh skipped",
             "the step back through tanh is missing",
             edit(
-                "ops.tanh_backward(ops.dropout_backward(dy, dropout), tanh)",
-                "ops.dropout_backward(dy, dropout)",
+                "ops.tanh_backward(ops.dropout_backward(dy, cache.dropout), cache.tanh)",
+                "ops.dropout_backward(dy, cache.dropout)",
             ),
         ),
         (
             "dropout skipped",
             "the step back through the dropout of the head is missing",
-            edit("ops.dropout_backward(dy, dropout)", "dy"),
+            edit("ops.dropout_backward(dy, cache.dropout)", "dy"),
         ),
     ),
     *mistakes(

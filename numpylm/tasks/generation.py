@@ -238,12 +238,16 @@ def write(model: GPT, vocabulary: Vocabulary, n: int, rng: np.random.Generator) 
 
 def writing_scores(written: Sequence[list[str]]) -> dict[str, float]:
     """in the language: it could have been said.   new trios: and was not in training."""
-    could = [text for text in written if math.isfinite(law_nats(agreement(), text)) and text[-1] == END]
-    new = [text for text in could if math.isinf(law_nats(agreement(trained), text))]
+    law, known = agreement(), agreement(trained)
+    could = [text for text in written if text[-1] == END and math.isfinite(law_nats(law, text))]
+    new = [text for text in could if math.isinf(law_nats(known, text))]
     return {"in the language": len(could) / len(written), "new trios": len(new) / len(written)}
 
 
 def described(text: list[str]) -> str:
     """The sentence, with a bar before the first word that could not stand there."""
-    good = next((n for n in range(len(text)) if math.isinf(law_nats(agreement(), text[: n + 1]))), None)
-    return " ".join(text) if good is None else " ".join([*text[:good], "|", *text[good:]])
+    law = agreement()
+    for n in range(len(text)):
+        if math.isinf(law_nats(law, text[: n + 1])):
+            return " ".join([*text[:n], "|", *text[n:]])
+    return " ".join(text)
