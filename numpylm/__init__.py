@@ -21,6 +21,7 @@ tokenizers           text <-> ids
 unicode_text         words and characters of every script
 languages            toy languages that are generated, with their entropy
 corpora              where text comes from
+encodings            which bytes of a file are text
 batches              ids -> (ids, targets)
 sampling             from logits to text
 translate            greedy and beam search

@@ -12,6 +12,7 @@ from pathlib import Path
 from . import __version__, commands, course_commands
 from .course_commands import OF_THE_PROJECT, in_the_project
 from .errors import InputError
+from .unicode_text import printable
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(words: Sequence[str] | None = None) -> int:
         flags = parser(words).parse_args(words)
         return int(flags.run_command(flags))
     except InputError as error:
-        print(f"numpylm: {error}", file=sys.stderr)
+        print(f"numpylm: {printable(str(error))}", file=sys.stderr)
         return 2
     except MemoryError as error:
         print(f"numpylm: not enough memory ({error}): ask for less", file=sys.stderr)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
+from .unicode_text import printable
 
 if TYPE_CHECKING:
     from .parallel import Team
@@ -136,7 +137,7 @@ def evaluate_command(flags: Namespace) -> int:
     config = from_flags(trained_on, vars(flags))
     T = model.config.context_length
     corpus = load_corpus(config, T, tokenizer)
-    print(corpus.describe())
+    print("\n    ".join([corpus.describe(), *corpus.unknown_notes()]))
     for part, ids in (("held-out", corpus.heldout), ("training", corpus.train)):
         print("   ", verdict(evaluate(model, sweep(ids, 64, T)), corpus, part))
     for what, nats in landmarks(corpus).items():
@@ -168,21 +169,34 @@ def generate_command(flags: Namespace) -> int:
         raise InputError(f"--next must be at least 1, not {flags.next}")
     model, tokenizer, _, _ = load_trained(flags.run)
     config = from_flags(GenerateConfig(), vars(flags))
-    prompt = tokenizer.encode(flags.prompt)
-    if not len(prompt):
-        raise InputError(
-            f"--prompt is empty: give a text to continue, like {tokenizer.symbols[-1]!r}"
-        )
+    prompt = _prompt_ids(tokenizer, flags.prompt)
     if flags.next:
         p = next_probabilities(model.next_logits(prompt[-model.config.context_length :]))
         likeliest = np.argsort(-p, kind="stable")[: flags.next]
         _print_probabilities(tokenizer, likeliest, p[likeliest])
         return 0
     result = generate(model, prompt, config, np.random.default_rng(config.seed))
-    print(tokenizer.decode(np.concatenate([prompt, result.ids])))
+    print(printable(tokenizer.decode(np.concatenate([prompt, result.ids]))))
     if flags.probabilities:
         _print_probabilities(tokenizer, result.ids, result.probabilities)
     return 0
+
+
+def _prompt_ids(tokenizer: "Tokenizer", typed: str) -> Any:
+    """The ids (n,) of a prompt; what the vocabulary cannot represent is said."""
+    from .tokenizers import prompt_text
+
+    text = prompt_text(tokenizer, typed)
+    ids = tokenizer.encode(text)
+    if not len(ids):
+        raise InputError(
+            f"--prompt is empty: give a text to continue, like {tokenizer.symbols[-1]!r}"
+        )
+    if missing := [*dict.fromkeys(tokenizer.missing(text))]:
+        named = ", ".join(map(repr, missing[:9])) + (", ..." if len(missing) > 9 else "")
+        note = f"numpylm: not in the model's vocabulary, read as {tokenizer.unknown}: {named}"
+        print(note, file=sys.stderr)
+    return ids
 
 
 def _print_probabilities(tokenizer: "Tokenizer", ids: Any, probabilities: Any) -> None:

@@ -6,24 +6,30 @@ anything else happens to the text, so no window and no vocabulary sees both.
 
 import hashlib
 import json
+import math
 import os
 import urllib.request
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
+from operator import index
 from pathlib import Path
 
 import numpy as np
 
 from .config import Config, option
+from .encodings import decode_text
 from .errors import InputError
 from .languages import LANGUAGES
-from .tokenizers import TOKENIZERS, CharTokenizer, Tokenizer, WordTokenizer
+from .ops import check_ids
+from .tokenizers import MAX_VOCAB, TOKENIZERS, CharTokenizer, Tokenizer, WordTokenizer
+from .unicode_text import printable
 
 TEXTS = ("python-docs", "tinyshakespeare")
 SHAKESPEARE_URL = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 )
+CHARACTERS = 0x110000 - 0x800  # of Unicode that a text may hold: all but the surrogates
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
 
@@ -44,7 +50,12 @@ class CorpusConfig(Config):
         "the symbols of a text; auto: characters. A toy language has its own",
         choices=("auto", *TOKENIZERS),
     )
-    max_vocab: int = option(10_000, "symbols kept of a text, the most frequent ones", minimum=3)
+    max_vocab: int = option(
+        10_000, "symbols kept of a text, the most frequent ones", minimum=3, maximum=MAX_VOCAB
+    )
+    min_count: int = option(
+        2, "words seen less often are <unk>, so that it is learned; 1 keeps every word", minimum=1
+    )
     sentences: int = option(4096, "sentences of a toy language to train on", minimum=1)
     heldout_sentences: int = option(1024, "sentences of a toy language held out", minimum=1)
     data_seed: int = option(
@@ -60,7 +71,8 @@ class Corpus:
     tables, (N, length), one sentence a row, drawn independently of each other. entropy: nats per
     predicted token that no model can beat; None where nobody knows it. heldout_characters: how
     many characters are predicted in it, for comparing tokenizers; None for a toy language, and for
-    words, which do not predict the white space between them.
+    words, which do not predict the white space between them. heldout_spelling: the nats that its
+    unknown tokens cost beside the model's, by `spelling_nats`.
     """
 
     name: str
@@ -70,6 +82,7 @@ class Corpus:
     heldout: np.ndarray
     entropy: float | None = None
     heldout_characters: int | None = None
+    heldout_spelling: float = 0.0
 
     @cached_property
     def digest(self) -> str:
@@ -87,10 +100,44 @@ class Corpus:
             length = self.train.shape[1]
             sizes = f"{len(self.train):,} + {len(self.heldout):,} sentences of {length} tokens"
         known = "unknown" if self.entropy is None else f"{self.entropy:.3f} nats"
+        if self.tokenizer.unknown is not None:
+            shares = (f"{self.unknown_share(part):.2%}" for part in ("training", "held-out"))
+            sizes = f"{sizes}, of which {' + '.join(shares)} are {self.tokenizer.unknown}"
         return (
-            f"{self.name} ({self.summary}): {sizes}, "
+            f"{self.name} ({self.summary}): {sizes}; "
             f"vocabulary {self.tokenizer.vocab_size:,}, entropy {known}"
         )
+
+    def unknown_share(self, part: str) -> float:
+        """The share of unknown tokens in the "training" or the "held-out" part."""
+        return self.tokenizer.unknown_share(self.train if part == "training" else self.heldout)
+
+    def comparable(self, nats: float, tokens: int) -> str:
+        """The total nats of the held-out part in a unit that other tokenizers share, in words.
+
+        Unknown tokens are spelled out. Words, which leave out white space, share nats per token
+        among each other, whatever their max_vocab. "" where nothing is added to nats per token.
+        """
+        spelled = " with the unknown spelled out" if self.heldout_spelling else ""
+        if self.heldout_characters:
+            loss = (nats + self.heldout_spelling) / self.heldout_characters
+            return f"{loss:.4f} per character{spelled}"
+        return f"{(nats + self.heldout_spelling) / tokens:.4f}{spelled}" if spelled else ""
+
+    def unknown_notes(self) -> list[str]:
+        """What an unknown token costs, in a line each; none where nothing held out is unknown."""
+        if not self.unknown_share("held-out"):
+            return []
+        symbol, lossless = self.tokenizer.unknown, self.tokenizer.lossless
+        lines = [
+            f"{symbol} {'is one character' if lossless else 'names a word without spelling it'}: "
+            f"spelled out, it costs {math.log(CHARACTERS):.2f} nats more "
+            f"{'' if lossless else 'for each letter and its end '}(ln {CHARACTERS:,}, any "
+            "character of Unicode)"
+        ]
+        if not self.unknown_share("training"):
+            lines.append(f"{symbol} never occurs in training: nothing is learned about it")
+        return lines
 
 
 def load_corpus(
@@ -103,7 +150,8 @@ def load_corpus(
     if context_length < 1:
         raise InputError(f"context_length must be at least 1, not {context_length}")
     if config.text:
-        text, name, summary = _read(Path(config.text)), Path(config.text).name, "a text file"
+        path = Path(config.text)
+        text, name, summary = _read(path), printable(path.name), "a text file"
     elif config.corpus == "python-docs":
         text, name, summary = python_docs(), config.corpus, "help texts of Python, in English"
     elif config.corpus == "tinyshakespeare":
@@ -114,7 +162,8 @@ def load_corpus(
     cut = len(text) * 9 // 10
     if tokenizer is None:
         kind = CharTokenizer if config.tokenizer == "auto" else TOKENIZERS[config.tokenizer]
-        tokenizer = kind.from_text(text[:cut], max_vocab=config.max_vocab, unknown=True)
+        rare = config.min_count if issubclass(kind, WordTokenizer) else 1
+        tokenizer = kind.from_text(text[:cut], config.max_vocab, unknown=True, min_count=rare)
     train, heldout = tokenizer.encode(text[:cut]), tokenizer.encode(text[cut:])
     shorter = min(len(train), len(heldout))
     if shorter < context_length + 1:
@@ -124,7 +173,23 @@ def load_corpus(
             "use a longer text or a shorter context"
         )
     predicted = len(tokenizer.decode(heldout[1:])) if tokenizer.lossless else None
-    return Corpus(name, summary, tokenizer, train, heldout, heldout_characters=predicted)
+    spelling = spelling_nats(tokenizer, text[cut:])
+    return Corpus(name, summary, tokenizer, train, heldout, None, predicted, spelling)
+
+
+def spelling_nats(tokenizer: Tokenizer, text: str) -> float:
+    """The nats of writing out what has no id in a text; its first symbol is given, not predicted.
+
+        ln N for each character, N = 1,112,064: any character of Unicode, and none is likelier
+
+    A word pays ln N for its end as well. Added to a model's nats it makes losses comparable: a
+    model with few symbols must not win by calling more of the text unknown.
+    """
+    missing = tokenizer.missing(text)
+    if missing and tokenizer.split(text)[0] == missing[0]:
+        missing = missing[1:]
+    ends = 0 if tokenizer.lossless else len(missing)
+    return (sum(map(len, missing)) + ends) * math.log(CHARACTERS)
 
 
 def _toy_corpus(config: CorpusConfig, context_length: int, tokenizer: Tokenizer | None) -> Corpus:
@@ -213,13 +278,10 @@ def _fetch_shakespeare(path: Path) -> None:
 def _read(path: Path) -> str:
     """The text of a UTF-8 file, every line ending in \\n, without a byte order mark."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(f"text {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"text {path} is not UTF-8 (byte {error.start}): save it as UTF-8 first"
-        ) from error
+    text = decode_text(data, f"text {path}")
     if not text.strip():
         raise InputError(f"text {path} is empty: name a file that holds some text")
     return text
@@ -233,8 +295,10 @@ def unigram_nats(train: np.ndarray, heldout: np.ndarray, vocab_size: int) -> flo
     Add-one (Laplace) smoothing. Nats per predicted token: the first of a stream or sentence is
     given, as for a model.
     """
-    counts = np.bincount(train.ravel(), minlength=vocab_size)
-    _, w = _pairs(heldout)
+    vocab_size = index(vocab_size)  # a NumPy scalar of few bits would carry over to the logarithms
+    train = np.ravel(check_ids("train", train, vocab_size)).astype(np.intp)
+    counts = np.bincount(train, minlength=vocab_size)
+    _, w = _pairs("heldout", heldout, vocab_size)
     return float(np.mean(np.log(train.size + vocab_size) - np.log(counts[w] + 1)))
 
 
@@ -247,15 +311,25 @@ def bigram_nats(train: np.ndarray, heldout: np.ndarray, vocab_size: int) -> floa
     words are many and the text is short, most pairs are new and the smoothing decides: this may
     then be worse than `unigram_nats`. Only pairs that occur are stored, never all V x V.
     """
-    v, w = _pairs(train)
-    pairs, counts = np.unique(v * vocab_size + w, return_counts=True)
+    vocab_size = index(vocab_size)
+    v, w = _pairs("train", train, vocab_size)
+    pairs, counts = np.unique(_numbered(v, w, vocab_size), return_counts=True)
     n_v = np.bincount(v, minlength=vocab_size)
-    v, w = _pairs(heldout)
-    wanted = v * vocab_size + w
+    v, w = _pairs("heldout", heldout, vocab_size)
+    wanted = _numbered(v, w, vocab_size)
     at = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
     n_vw = np.where(pairs[at] == wanted, counts[at], 0)
     return float(np.mean(np.log(n_v[v] + vocab_size) - np.log(n_vw + 1)))
 
 
-def _pairs(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(name: str, ids: np.ndarray, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each token (N,) and the one after it (N,)."""
+    ids = check_ids(name, ids, vocab_size).astype(np.intp)
+    if not ids.ndim or ids.shape[-1] < 2:
+        raise InputError(f"{name} {ids.shape} hold no pair of tokens: give at least two in a row")
     return ids[..., :-1].ravel(), ids[..., 1:].ravel()
+
+
+def _numbered(v: np.ndarray, w: np.ndarray, vocab_size: int) -> np.ndarray:
+    """A number for each pair, below V²: in int64, for intp has 32 bits on some platforms."""
+    return v.astype(np.int64) * vocab_size + w

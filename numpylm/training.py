@@ -22,6 +22,7 @@ from .optim import clip_by_global_norm, global_norm, learning_rate_at
 from .parallel import Shares, Workers, one_thread
 from .runs import Run
 from .sampling import GenerateConfig, generate
+from .unicode_text import printable
 
 
 def train_step(run: Run) -> dict[str, Any]:
@@ -146,6 +147,7 @@ def introduction(run: Run) -> str:
     lines = [
         f"model   {type(model).__name__}, {model.params.flat.size:,} parameters: {options}",
         f"corpus  {run.corpus.describe()}",
+        *(f"        {note}" for note in run.corpus.unknown_notes()),
         *(f"        {nats:.4f} nats  {what}" for what, nats in landmarks(run.corpus).items()),
         f"train   steps {run.step} to {config.steps}, {config.batch_size} windows each, "
         f"{config.optimizer} at {config.learning_rate:g}; about {_time(seconds_needed(run))}",
@@ -170,14 +172,16 @@ def landmarks(corpus: Corpus) -> dict[str, float]:
 
 def verdict(result: Evaluation, corpus: Corpus, part: str = "held-out") -> str:
     """One result in words, beside the entropy, or per character, so that tokenizers compare."""
-    extra = ""
+    extra = unknown = ""
     if corpus.entropy is not None:
         extra = f", {result.loss - corpus.entropy:+.4f} over the entropy"
-    elif corpus.heldout_characters and part == "held-out":
-        extra = f", {result.nats / corpus.heldout_characters:.4f} per character"
+    elif part == "held-out" and (other := corpus.comparable(result.nats, result.tokens)):
+        extra = f", {other}"
+    if corpus.tokenizer.unknown is not None:
+        unknown = f", {corpus.unknown_share(part):.2%} unknown"
     return (
         f"{part:<9} {result.loss:.4f} nats per token{extra}; perplexity {result.perplexity:.3f}, "
-        f"accuracy {result.accuracy:.1%}; {result.tokens:,} tokens"
+        f"accuracy {result.accuracy:.1%}; {result.tokens:,} tokens{unknown}"
     )
 
 
@@ -190,7 +194,7 @@ def summary(run: Run) -> str:
     text = run.corpus.tokenizer.decode(np.concatenate([prompt, sample.ids]))
     return (
         f"{verdict(result, run.corpus)}\n"
-        f"sample    {text}\n"
+        f"sample    {printable(text)}\n"
         f"folder    {run.folder}: {', '.join(sorted(p.name for p in run.folder.iterdir()))}"
     )
 

@@ -9,9 +9,17 @@ import numpy as np
 import pytest
 
 from numpylm import corpora
-from numpylm.corpora import CorpusConfig, bigram_nats, corpus_names, load_corpus, unigram_nats
+from numpylm.corpora import (
+    CorpusConfig,
+    bigram_nats,
+    corpus_names,
+    load_corpus,
+    spelling_nats,
+    unigram_nats,
+)
 from numpylm.errors import InputError
 from numpylm.languages import LANGUAGES
+from numpylm.tokenizers import CharTokenizer
 
 SHAKESPEARE = Path(__file__).parents[2] / "shared" / "data" / "tinyshakespeare.txt"
 EXACT = 1e-12  # a handful of float64 logarithms
@@ -129,6 +137,55 @@ def test_a_text_may_be_cut_into_words(text_file):
     assert corpus.train.size == 450 and corpus.heldout.size == 50
 
 
+def test_words_seen_once_are_unknown_so_that_the_unknown_is_learned(text_file):
+    text = text_file(
+        "so it is and so it was, " * 80 + "once upon a time " + "so it is, never " * 14
+    )
+    corpus = load(text=text, tokenizer="words")
+    assert set(corpus.tokenizer.symbols) == {"<unk>", "so", "it", "is", "and", "was", ","}
+    assert corpus.unknown_share("training") > 0 < corpus.unknown_share("held-out")
+    every = load(text=text, tokenizer="words", min_count=1)
+    assert "once" in every.tokenizer.symbols and every.unknown_share("training") == 0
+    assert "is learned" not in " ".join(corpus.unknown_notes())
+    assert "never occurs in training: nothing is learned" in every.unknown_notes()[1]
+    characters = load(text=text_file("ab" * 400 + "z" + "ab" * 100))
+    assert "z" in characters.tokenizer.symbols  # a rare character is kept
+
+
+def test_the_share_of_unknown_tokens_and_their_cost_are_always_said(text_file):
+    corpus = load(text=text_file("ab" * 450 + "az" * 50))
+    assert "of which 0.00% + 50.00% are \ufffd" in corpus.describe()
+    assert corpus.heldout_spelling == pytest.approx(50 * math.log(1_112_064), rel=EXACT)
+    assert "13.92 nats more (ln 1,112,064, any character" in corpus.unknown_notes()[0]
+    words = load(3, text=text_file("aa bb\n" * 105 + "ccc dd\n" * 10), tokenizer="words")
+    # Of "ccc dd\n" ten times the first word is given: 9 of 3 letters, 10 of 2, and all their ends.
+    want = (9 * (3 + 1) + 10 * (2 + 1)) * math.log(1_112_064)
+    assert words.heldout_spelling == pytest.approx(want, rel=EXACT)
+    assert "for each letter and its end" in words.unknown_notes()[0]
+    known = load(text=text_file("ab" * 500))
+    assert "0.00% + 0.00% are \ufffd" in known.describe()
+    assert known.unknown_notes() == [] and known.heldout_spelling == 0
+    assert "%" not in load(corpus="topics").describe()
+
+
+def test_calling_text_unknown_does_not_pay():
+    """A model of two symbols that knows everything but letters costs more than guessing letters."""
+    text = "the cat sat on the mat and the dog sat on the log. " * 4
+    few = CharTokenizer.from_text(text, max_vocab=3)
+    assert few.unknown_share(few.encode(text)) > 0.5
+    uniform = len(text) * math.log(len(set(text)))
+    assert spelling_nats(few, text) > uniform
+
+
+def test_chinese_is_not_cut_into_clauses_that_are_all_unknown(text_file):
+    clauses = ["我喜欢喝茶", "猫喜欢喝水", "狗在家里喝水", "我在家里看猫", "茶在家里"]
+    rng = np.random.default_rng(0)
+    text = "，".join("".join(rng.choice(list("".join(clauses)), 6)) for _ in range(400)) + "。"
+    corpus = load(text=text_file(text), tokenizer="words")
+    assert corpus.unknown_share("held-out") < 0.01
+    assert corpus.tokenizer.vocab_size < 25
+
+
 def test_line_endings_and_a_byte_order_mark_are_no_part_of_the_text(text_file):
     plain = load(text=text_file("ab\ncd\n" * 50))
     windows = load(text=text_file(b"\xef\xbb\xbf" + b"ab\r\ncd\r\n" * 50))
@@ -141,6 +198,7 @@ def test_line_endings_and_a_byte_order_mark_are_no_part_of_the_text(text_file):
         (b"", "some.txt is empty"),
         (b" \n\t", "some.txt is empty"),
         (b"abc\xff", r"some.txt is not UTF-8 \(byte 3\)"),
+        ("some text".encode("utf-16-le"), r"some.txt is not text in UTF-8 .* looks like UTF-16-LE"),
         ("ab" * 44, r"79 tokens to train on and 9 held out, .* = 9 needs 10 of each"),
         ("aaaa" * 50, "nothing to predict"),
     ],
@@ -268,6 +326,40 @@ def test_bigram_nats_by_hand():
     train, heldout = np.array([0, 0, 1, 0]), np.array([0, 1, 2, 2])
     found = bigram_nats(train, heldout, 3)
     assert found == pytest.approx(-(math.log(2 / 5 * 1 / 4 * 1 / 3)) / 3, abs=EXACT)
+
+
+@pytest.mark.parametrize("measure", [unigram_nats, bigram_nats])
+@pytest.mark.parametrize(
+    ("V", "dtype"),
+    [(65, np.uint8), (65, np.int8), (300, ">u2"), (50_304, np.uint16), (50_304, ">i4"), (9, "u8")],
+)
+def test_reference_losses_do_not_depend_on_the_dtype_of_the_ids(tmp_path, measure, V, dtype):
+    """In the dtype of the ids 64 * 65 + 64 would wrap, and different pairs would fall together."""
+    rng = np.random.default_rng(0)
+    train, heldout = V - 1 - rng.integers(min(V, 200), size=(2, 3000))
+    want = measure(train, heldout, V)
+    assert measure(train.astype(dtype), heldout.astype(dtype), V) == want
+    assert measure(train.tolist(), heldout.tolist(), V) == want
+    train.astype(dtype).tofile(tmp_path / "ids")
+    stored = np.memmap(tmp_path / "ids", dtype, mode="r")
+    assert measure(stored, heldout, np.int16(V) if V < 2**15 else V) == want
+
+
+@pytest.mark.parametrize("measure", [unigram_nats, bigram_nats])
+def test_reference_losses_refuse_what_they_cannot_count(measure):
+    good = np.array([0, 1, 2])
+    for bad, message in (
+        ([0, 3], r"must lie in \[0, 3\).*found 3"),
+        ([-1, 0], "must lie in"),
+        ([], "are empty"),
+        ([0.5, 1.0], "must be integers"),
+    ):
+        with pytest.raises(InputError, match=f"train {message}"):
+            measure(bad, good, 3)
+        with pytest.raises(InputError, match=f"heldout {message}"):
+            measure(good, bad, 3)
+    with pytest.raises(InputError, match=r"heldout \(1,\) hold no pair"):
+        measure(good, [1], 3)
 
 
 def test_pairs_stay_within_a_sentence():

@@ -271,6 +271,59 @@ def test_generate_lists_what_may_follow_from_the_likeliest_on(call, folder):
     assert call("generate", folder, "--prompt", "loan", "--next", 4)[1].count("\n") == 4
 
 
+@pytest.fixture
+def odd_run(call, tmp_path):
+    """A model of a text with codes for a terminal, in a file whose name has one too."""
+    (tmp_path / "odd\x1b[1m.txt").write_text(
+        "café \x1b[31mred\x1b[0m\x9b ab\n" * 60, encoding="utf-8"
+    )
+    code, out, _ = call("train", "--text", "odd\x1b[1m.txt", "--out", "odd", *TINY)
+    assert code == 0
+    assert_harmless(out)
+    return "odd"
+
+
+def assert_harmless(out):
+    assert not any((c < " " and c not in "\n\t") or "\x7f" <= c <= "\x9f" for c in out)
+
+
+def test_codes_for_a_terminal_are_shown_and_not_sent(call, odd_run):
+    for command in (
+        ("generate", odd_run, "--prompt", "a\x1b[3", "--tokens", 40),
+        ("generate", odd_run, "--prompt", "a", "--tokens", 9, "--probabilities"),
+        ("generate", odd_run, "--prompt", "a", "--next", 20),
+        ("evaluate", odd_run),
+    ):
+        code, out, err = call(*command)
+        assert code == 0 and not err
+        assert_harmless(out)
+        assert r"\x" in out
+    code, out, err = call("train", "--text", "no\x1b[2Jfile")
+    assert code == 2 and r"no\x1b[2Jfile" in err
+    assert_harmless(err)
+
+
+def test_a_prompt_is_read_like_a_file_and_what_is_unknown_is_said(call, odd_run):
+    def first(prompt):
+        return call("generate", odd_run, "--prompt", prompt, "--tokens", 0)
+
+    assert first("\ufeffcafe\u0301\r\nab") == (0, "café\nab\n", "")
+    code, out, err = first("猫 caß猫")
+    assert (code, out) == (0, "\ufffd ca\ufffd\ufffd\n")
+    assert err == "numpylm: not in the model's vocabulary, read as \ufffd: '猫', 'ß'\n"
+
+
+def test_the_share_of_unknown_tokens_and_what_they_cost_are_shown(call, tmp_path):
+    (tmp_path / "two.txt").write_text("ab" * 450 + "az" * 50, encoding="utf-8")
+    code, out, _ = call("train", "--text", "two.txt", "--out", "two", *TINY)
+    assert code == 0 and "50.00% unknown" in out and "ln 1,112,064" in out
+    code, out, _ = call("evaluate", "two")
+    found = re.search(r"held-out +([0-9.]+) nats per token, ([0-9.]+) per character with the", out)
+    token, character = map(float, found.groups())
+    assert character == pytest.approx(token + 49.5 / 99 * 13.9217, abs=0.1)
+    assert "0.00% unknown" in out and "nothing is learned about it" in out
+
+
 def test_figures_are_drawn_where_asked(call, monkeypatch):
     monkeypatch.setattr(course_figures, "draw_course", lambda folder: [folder / "a.png"])
     assert call("figures", "--out", "there")[:2] == (0, "there/a.png\n")

@@ -39,7 +39,7 @@ PARTS = {  # the reading order
     "The mathematics, and a model of one matrix": "ops attention_lm gradcheck",
     "GPT, and how it learns": "model blocks gpt optim training",
     "Its relatives": "bert bert_heads transformer watching",
-    "From text to batches": "tokenizers unicode_text languages corpora batches",
+    "From text to batches": "tokenizers unicode_text languages corpora encodings batches",
     "From logits to text and scores": "sampling translate metrics",
     "Runs, files and options": "runs checkpoints config errors",
     "Several workers": "parallel allocator",
