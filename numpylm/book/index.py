@@ -47,7 +47,10 @@ PARTS = {  # the reading order
     "Pictures and the command line": "figures commands course_commands __main__",
     "Is it right?": "checks checks.gradient_cases checks.second_formulas checks.dual_numbers "
     "checks.invariants checks.invariants_models checks.recurrences checks.oracles "
-    "checks.contracts",
+    "checks.contracts checks.contenders checks.contender_calls checks.contender_weights "
+    "checks.verdicts checks.contract_trials checks.contract_causality "
+    "checks.contract_independence checks.contract_reading checks.contract_numbers "
+    "checks.contract_training checks.contract_targets checks.contract_heldout",
     "Wrong on purpose": "checks.mutation checks.mutants_ops checks.mutants_models "
     "checks.mutants_optim checks.mutants_numbers checks.mutants",
     "What went wrong?": "checks.diagnose_cases checks.diagnose_compare checks.diagnose_words "
