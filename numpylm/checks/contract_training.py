@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ..batches import sample_batch
 from ..errors import InputError
 from ..ops import Array
 from ..optim import Adam, clip_by_global_norm
+from ..parallel import one_thread
 from .contender_calls import as_tensor, find_logits, is_module
 from .contenders import BOTH, NEXT, Contender
 from .contract_causality import generator
@@ -59,7 +59,7 @@ def no_leak(
     words = contender.words[rng.permutation(len(contender.words))[:SYMBOLS]]
     V, T = len(words), length or _length(contender)
     texts = contender.texts(rng, 1024, T + 1, words)
-    with contender.trainable(), threadpool_limits(1):
+    with contender.trainable(), one_thread():
         learn = _learner_of(contender)
         for _ in range(steps):
             batch = contender.texts(rng, batch_size, T + 1, words)
