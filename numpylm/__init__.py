@@ -26,6 +26,7 @@ batches              ids -> (ids, targets)
 sampling             from logits to text
 translate            greedy and beam search
 metrics              perplexity, accuracy, F1, BLEU
+answers              texts or tokens, and the right ones for them
 runs                 a training and its folder
 checkpoints          files that are whole or unchanged
 config               what a reader may choose

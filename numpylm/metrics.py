@@ -15,19 +15,28 @@ from typing import Any
 
 import numpy as np
 
+from .answers import Tokenise, answer_pairs, short, tokens_of
 from .errors import InputError
-from .ops import IGNORE, Array, check_ids
+from .ops import IGNORE, Array, as_ids, check_ids
+
+ROUNDING = 1e-6  # nats per token that a total may lie below 0: -log 1 in float32
 
 
 def perplexity(nats: float, tokens: int) -> float:
     """F6: exp(total nats / total tokens). A model that guesses among V words has perplexity V.
 
-    Infinite where exp overflows. Raises InputError where there are no tokens.
+    Infinite where exp overflows. Raises InputError where there are no tokens, and for anything but
+    two numbers: of a list, the total is meant. Below 1 there is none, for log p is at most 0.
     """
+    for name, total in (("nats", nats), ("tokens", tokens)):
+        if np.ndim(total) or not np.issubdtype(np.asarray(total).dtype, np.number):
+            raise InputError(f"{name} must be one number, the total, not {short(total)}")
     if not tokens > 0:
         raise InputError(f"tokens must be above 0, not {tokens}: perplexity needs a prediction")
+    if not nats >= -ROUNDING * tokens:
+        raise InputError(f"nats must be a total of -log p, at least 0, not {nats}")
     with np.errstate(over="ignore"):
-        return float(np.exp(nats / tokens))
+        return float(np.exp(np.float64(nats) / tokens))
 
 
 def token_nats(logits: Array, targets: Any) -> tuple[Array, Array]:
@@ -36,9 +45,12 @@ def token_nats(logits: Array, targets: Any) -> tuple[Array, Array]:
         nats = −log p(y) = log Σ_w exp(z_w) − z_y          in float64; 0 where not counted
 
     counted is False where the target is IGNORE.
-    Raises InputError where the shapes disagree or a target is no word of the vocabulary.
+    Raises InputError where the shapes disagree, a target is no word of the vocabulary, or logits
+    are not numbers. A logit of −∞ is a word that cannot be: infinite nats where it is the target.
     """
-    targets = np.asarray(targets)
+    logits, targets = np.asarray(logits), np.asarray(targets)
+    if not logits.ndim or logits.dtype.kind not in "fiu":
+        raise InputError(f"logits must be numbers (..., V), one for each word, not {short(logits)}")
     if targets.shape != logits.shape[:-1]:
         raise InputError(
             f"targets {targets.shape} must have the shape of the logits {logits.shape} without "
@@ -47,10 +59,17 @@ def token_nats(logits: Array, targets: Any) -> tuple[Array, Array]:
     targets = check_ids("targets", targets, logits.shape[-1], IGNORE)
     counted = targets != IGNORE
     z = logits.astype(np.float64)
-    z -= z.max(axis=-1, keepdims=True)
-    z_y = np.take_along_axis(z, np.where(counted, targets, 0)[..., None], axis=-1)[..., 0]
-    nats = np.log(np.exp(z, out=z).sum(axis=-1)) - z_y
-    return np.where(counted, nats, 0.0), counted
+    with np.errstate(invalid="ignore"):
+        z -= z.max(axis=-1, keepdims=True)
+        z_y = np.take_along_axis(z, np.where(counted, targets, 0)[..., None], axis=-1)[..., 0]
+        nats = np.log(np.exp(z, out=z).sum(axis=-1)) - z_y
+    nats = np.where(counted, nats, 0.0)
+    if np.isnan(nats).any():
+        raise InputError(
+            f"logits{list(np.argwhere(np.isnan(nats))[0].tolist())} are nan, or have no finite "
+            "maximum: has the model diverged?"
+        )
+    return nats, counted
 
 
 @dataclass(frozen=True)
@@ -100,15 +119,35 @@ def evaluate(model: Any, batches: Iterable[tuple[Array, Array]]) -> Evaluation:
 
 def _pairs(predictions: Any, targets: Any) -> tuple[Array, Array]:
     """Both as flat arrays, without the pairs whose target is IGNORE."""
-    predictions, targets = np.asarray(predictions), np.asarray(targets)
+    predictions, targets = as_ids("predictions", predictions), as_ids("targets", targets)
     if predictions.shape != targets.shape:
+        hint = ""
+        if predictions.shape[:-1] == targets.shape:
+            hint = ": of logits take argmax(axis=-1) first"
         raise InputError(
             f"predictions {predictions.shape} and targets {targets.shape} must have the same shape"
+            f"{hint}"
         )
-    counted = targets != IGNORE
+    if not targets.size:
+        raise InputError("there is nothing to measure: give at least one target that is not IGNORE")
+    kinds = [_kind(x) for x in (predictions, targets)]
+    if kinds[0] != kinds[1] or not kinds[0]:
+        raise InputError(
+            "predictions and targets must both be numbers, or both strings, not "
+            f"{predictions.dtype} and {targets.dtype}"
+        )
+    for name, x in (("predictions", predictions), ("targets", targets)):
+        if x.dtype.kind == "f" and np.isnan(x).any():
+            raise InputError(f"{name} hold nan, which equals nothing: has the model diverged?")
+    counted = targets != IGNORE if kinds[0] == "numbers" else np.ones(targets.shape, bool)
     if not counted.any():
         raise InputError("there is nothing to measure: give at least one target that is not IGNORE")
     return predictions[counted], targets[counted]
+
+
+def _kind(x: Array) -> str:
+    """What an array holds that may be compared: "numbers" or "strings"; "" for anything else."""
+    return "numbers" if x.dtype.kind in "biuf" else "strings" if x.dtype.kind in "UT" else ""
 
 
 def accuracy(predictions: Any, targets: Any) -> float:
@@ -125,15 +164,20 @@ def confusion_matrix(predictions: Any, targets: Any, n_classes: int) -> Array:
 
     Raises InputError where the shapes differ, no target counts, or a class is out of range.
     """
+    if not isinstance(n_classes, int | np.integer) or n_classes < 1:
+        raise InputError(f"n_classes must be a whole number, at least 1, not {n_classes!r}")
     predictions, targets = _pairs(predictions, targets)
     for name, classes in (("predictions", predictions), ("targets", targets)):
-        if classes.dtype.kind not in "iu" or classes.min() < 0 or classes.max() >= n_classes:
+        if classes.dtype.kind not in "iu":
+            raise InputError(f"{name} must be integers, the classes, not {classes.dtype}")
+        outside = classes[(classes < 0) | (classes >= n_classes)]
+        if outside.size:
             raise InputError(
-                f"{name} must be integers in [0, {n_classes}), the classes; "
-                f"found {classes.min()} to {classes.max()}"
+                f"{name} must be in [0, {n_classes}), the classes, not {outside[0]}: "
+                "give the n_classes that they were made with"
             )
     counts = np.zeros((n_classes, n_classes), np.int64)
-    np.add.at(counts, (targets, predictions), 1)
+    np.add.at(counts, (targets.astype(np.intp), predictions.astype(np.intp)), 1)
     return counts
 
 
@@ -171,28 +215,15 @@ def precision_recall_f1(
 # ---- answers that are texts ------------------------------------------------------------------
 
 
-def _texts(predictions: Sequence[Any], references: Sequence[Any]) -> None:
-    """One reference, or one list of them, for each prediction, and at least one prediction."""
-    for name, texts in (("predictions", predictions), ("references", references)):
-        if isinstance(texts, str):
-            raise InputError(f"{name} must be a list of texts, not one text: {texts!r}")
-    if len(predictions) != len(references):
-        raise InputError(
-            f"there are {len(predictions)} predictions and {len(references)} references: give one "
-            "reference for each prediction"
-        )
-    if not len(predictions):
-        raise InputError("there is nothing to measure: give at least one prediction")
-
-
-def exact_match(predictions: Sequence[Any], references: Sequence[Any]) -> float:
+def exact_match(predictions: Iterable[Any], references: Iterable[Any]) -> float:
     """The share of predictions that equal their reference. Two empty texts are equal.
 
-    Raises InputError where their numbers differ or there are none.
+    A prediction is a text, a number, or a list or array of tokens. A reference is the same, or a
+    list of several right ones, of which one must be met.
+    Raises InputError where their numbers differ, there are none, or they could never be equal.
     """
-    _texts(predictions, references)
-    pairs = zip(predictions, references, strict=True)
-    return sum(prediction == reference for prediction, reference in pairs) / len(predictions)
+    pairs = answer_pairs(predictions, references)
+    return sum(prediction in choices for prediction, choices in pairs) / len(pairs)
 
 
 ORDERS = (1, 2, 3, 4)
@@ -200,9 +231,10 @@ SMOOTHINGS = ("none", "exp")
 
 
 def bleu(
-    predictions: Sequence[str],
-    references: Sequence[str | Sequence[str]],
+    predictions: Iterable[Any],
+    references: Iterable[Any],
     smoothing: str = "none",
+    tokenise: Tokenise = None,
 ) -> float:
     """BLEU-4 of a corpus, in [0, 1]; what papers print is 100 times that.
 
@@ -210,9 +242,14 @@ def bleu(
         BP   = 1 if c > r, else exp(1 − r/c)        c, r: tokens of predictions and references
         BLEU = BP (p_1 p_2 p_3 p_4)^¼
 
-    Tokens are what white space separates. An n-gram is matched at most as often as it stands in
-    one of the references of its text; r adds up the length of the reference nearest to each
-    prediction, the shorter of two. A text may have one reference or a list of them.
+    A text is cut into tokens by white space; tokenise="characters" takes each character that is
+    no white space, and a function text -> tokens what it returns. Letters of a script without
+    spaces between words (Chinese, Japanese, Thai, ...) need one of these, or "spaces" where the
+    text is cut already. Lists of tokens are taken as they are. A text may have one reference or a
+    list of them.
+
+    An n-gram is matched at most as often as it stands in one of the references of its text; r adds
+    up the length of the reference nearest to each prediction, the shorter of two.
 
     smoothing says what a p_n of 0 counts as, where other n-grams matched. "none", as in the paper:
     0, and so is BLEU. "exp", as in NIST's mteval-v13a: the k-th such p_n is 2^−k / Σ n-grams.
@@ -220,22 +257,19 @@ def bleu(
 
     Source: Papineni et al. 2002, BLEU, section 2.3.
     Raises InputError where the numbers differ, there are none, a text lacks a reference, or for
-    another smoothing.
+    another smoothing or tokenisation.
     """
     if smoothing not in SMOOTHINGS:
         raise InputError(f"smoothing must be one of {', '.join(SMOOTHINGS)}, not {smoothing!r}")
-    _texts(predictions, references)
     matched, total = Counter[int](), Counter[int]()
     c = r = 0
-    for prediction, given in zip(predictions, references, strict=True):
-        tokens = prediction.split()
-        choices = [text.split() for text in ([given] if isinstance(given, str) else given)]
-        if not choices:
-            raise InputError(f"the prediction {prediction!r} has no reference: give at least one")
+    for prediction, given in answer_pairs(predictions, references):
+        tokens = tokens_of("predictions", prediction, tokenise)
+        choices = [tokens_of("references", text, tokenise) for text in given]
         c += len(tokens)
         r += min((abs(len(tokens) - len(choice)), len(choice)) for choice in choices)[1]
         for n in ORDERS:
-            found, allowed = _ngrams(tokens, n), Counter[tuple[str, ...]]()
+            found, allowed = _ngrams(tokens, n), Counter[tuple[Any, ...]]()
             for choice in choices:
                 allowed |= _ngrams(choice, n)
             matched[n] += (found & allowed).total()
@@ -250,7 +284,7 @@ def bleu(
     return min(1.0, math.exp(1 - r / c)) * math.prod(precisions) ** (1 / len(ORDERS))
 
 
-def _ngrams(tokens: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
+def _ngrams(tokens: Sequence[Any], n: int) -> Counter[tuple[Any, ...]]:
     """How often each run of n tokens occurs."""
     return Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
 
@@ -264,21 +298,33 @@ def normalise_answer(text: str) -> str:
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
-def token_f1(predictions: Sequence[str], references: Sequence[str]) -> float:
-    """The mean, over the answers, of the F1 of their tokens after normalise_answer.
+def token_f1(
+    predictions: Iterable[Any], references: Iterable[Any], tokenise: Tokenise = None
+) -> float:
+    """The mean, over the answers, of the F1 of their tokens; with several references the best.
 
         F1 = 2 n / (|prediction| + |reference|)
 
     n counts the tokens that both have, each as often as both have it; F1 is the harmonic mean of
     n/|prediction| and n/|reference|. Where both are empty it is 1: there was no answer, and none
     was given. Where one is, it is 0.
+    Texts go through normalise_answer and are cut as `bleu` cuts them, also by `tokenise`; lists of
+    tokens are taken as they are.
     Source: Rajpurkar et al. 2016, SQuAD, section 6.1; of empty answers, SQuAD 2.0.
-    Raises InputError where their numbers differ or there are none.
+    Raises InputError where their numbers differ, there are none, or as `bleu` does.
     """
-    _texts(predictions, references)
-    total = 0.0
-    for prediction, reference in zip(predictions, references, strict=True):
-        found, wanted = (Counter(normalise_answer(x).split()) for x in (prediction, reference))
-        tokens = found.total() + wanted.total()
-        total += 2 * (found & wanted).total() / tokens if tokens else 1.0
-    return total / len(predictions)
+
+    def tokens(name: str, answer: Any) -> Counter[Any]:
+        text = normalise_answer(answer) if isinstance(answer, str) else answer
+        return Counter(tokens_of(name, text, tokenise))
+
+    total, pairs = 0.0, answer_pairs(predictions, references)
+    for prediction, choices in pairs:
+        found = tokens("predictions", prediction)
+        total += max(_f1(found, tokens("references", choice)) for choice in choices)
+    return total / len(pairs)
+
+
+def _f1(found: Counter[Any], wanted: Counter[Any]) -> float:
+    tokens = found.total() + wanted.total()
+    return 2 * (found & wanted).total() / tokens if tokens else 1.0

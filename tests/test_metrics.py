@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.errors import InputError
@@ -21,6 +23,7 @@ from numpylm.metrics import (
     token_nats,
 )
 from numpylm.ops import IGNORE, cross_entropy_forward
+from numpylm.tokenizers import WordTokenizer
 
 # A few hundred float64 numbers near 1 are added up, in an order that may differ.
 ROUNDING = 1e-12
@@ -58,6 +61,19 @@ def test_f6_perplexity_divides_totals_and_is_infinite_where_exp_overflows():
     assert perplexity(0.0, 5) == 1.0
     assert perplexity(6 * math.log(3), 6) == pytest.approx(3, rel=ROUNDING)
     assert perplexity(1e4, 1) == math.inf
+
+
+@pytest.mark.parametrize("nats", [[1.0, 2.0], np.ones(2), "3", None, math.nan, -1.0])
+def test_f6_perplexity_of_what_is_no_total_is_rejected(nats):
+    with pytest.raises(InputError, match="nats must be"):
+        perplexity(nats, 2)
+    with pytest.raises(InputError, match="tokens must be"):
+        perplexity(1.0, nats)
+
+
+def test_f6_perplexity_of_certainty_is_one_though_rounding_goes_below():
+    assert perplexity(-1e-12, 3) == pytest.approx(1, abs=1e-11)
+    assert perplexity(np.float32(2), np.int8(1)) == pytest.approx(math.exp(2), rel=ROUNDING)
 
 
 @pytest.mark.parametrize("tokens", [0, -1, math.nan])
@@ -131,6 +147,20 @@ def test_f5_targets_that_do_not_fit_are_rejected():
         token_nats(np.zeros((2, V)), [1, 2, 3])
     with pytest.raises(InputError, match="targets"):
         token_nats(np.zeros((2, V)), [1, V])
+
+
+def test_f5_logits_that_are_no_numbers_are_rejected_and_impossible_words_cost_infinity():
+    inf = math.inf
+    nats, _ = token_nats(np.array([[0.0, -inf], [0.0, -inf]]), [0, 1])
+    assert nats.tolist() == [0, inf]
+    assert token_nats([[0, 0]], [1])[0] == pytest.approx(math.log(2), rel=ROUNDING)
+    for bad in ([math.nan, 0.0], [inf, 0.0], [-inf, -inf]):
+        with pytest.raises(InputError, match=r"logits\[1\] are nan, or have no finite maximum"):
+            token_nats(np.array([[0.0, 0.0], bad]), [0, 1])
+        assert token_nats(np.array([[0.0, 0.0], bad]), [0, IGNORE])[0][1] == 0
+    for bad in (np.float64(3), [["a", "b"]], np.zeros((1, 2), bool)):
+        with pytest.raises(InputError, match="logits must be numbers"):
+            token_nats(bad, [0])
 
 
 # ---- evaluate --------------------------------------------------------------------------------
@@ -379,6 +409,172 @@ def test_bleu_without_matches_or_four_grams_is_zero(texts, references, smoothing
     assert bleu(texts, references, smoothing) == 0
 
 
+CHINESE = ["我喜欢喝茶，也喜欢猫。", "今天天气很好", "他在图书馆看书"]
+CHINESE_RIGHT = ["我喜欢喝茶和咖啡，也爱猫。", "今天的天气很好", "她在图书馆里看书"]
+UNSPACED = [
+    "我喜欢吃苹果和香蕉",
+    "私は東京でコーヒーを飲みます",
+    "ฉันชอบกินข้าวผัดที่ตลาด",
+    "ខ្ញុំចូលចិត្តអានសៀវភៅ",
+    "ຂ້ອຍມັກກິນເຂົ້າ",
+    "ကျွန်တော်ထမင်းစားချင်တယ်",
+]
+
+
+@pytest.mark.parametrize("measure", [bleu, token_f1])
+@pytest.mark.parametrize("text", UNSPACED)
+def test_white_space_is_not_taken_to_cut_what_has_none(measure, text):
+    """Identical texts of a script without spaces had BLEU 0, and no two words were ever shared."""
+    with pytest.raises(InputError, match=r'without spaces.*tokenise="characters".*lists of tokens'):
+        measure([text], [text])
+    with pytest.raises(InputError, match="references hold"):
+        measure(["plain words and more"], [text])
+    for tokenise in ("characters", WordTokenizer.split, list):
+        assert measure([text], [text], tokenise=tokenise) == pytest.approx(1, rel=ROUNDING)
+    cut = " ".join(text)  # the reader says that it is cut
+    assert measure([cut], [cut], tokenise="spaces") == pytest.approx(1, rel=ROUNDING)
+    assert measure([list(text)], [list(text)]) == pytest.approx(1, rel=ROUNDING)
+
+
+def test_scripts_with_spaces_are_cut_by_them():
+    for text in (
+        "a b c d",
+        "오늘 아침에 우리는 간다",
+        "आज सुबह हम यहाँ हैं",
+        "من هر روز می\u200cخوانم",
+    ):
+        assert bleu([text], [text]) == pytest.approx(1, rel=ROUNDING)
+        assert token_f1([text], [text]) == 1
+
+
+def test_characters_are_those_of_sacrebleu_and_for_chinese_its_zh():
+    sacrebleu = pytest.importorskip("sacrebleu")
+    options = {"smooth_method": "exp", "force": True}
+    for name in ("char", "zh"):
+        want = sacrebleu.corpus_bleu(CHINESE, [CHINESE_RIGHT], tokenize=name, **options).score / 100
+        found = bleu(CHINESE, CHINESE_RIGHT, "exp", "characters")
+        assert found == pytest.approx(want, abs=ROUNDING)
+    rng = np.random.default_rng(6)
+    for _ in range(50):
+        texts, right = (
+            ["".join(rng.choice([*"ab我们。 "], 12)) + "x" for _ in "..."] for _ in ".."
+        )
+        want = sacrebleu.corpus_bleu(texts, [right], tokenize="char", **options).score / 100
+        assert bleu(texts, right, "exp", "characters") == pytest.approx(want, abs=ROUNDING)
+
+
+def test_characters_of_chinese_stored():
+    """Stored from sacrebleu 2.6.0, tokenize="zh", smooth_method="exp"."""
+    want = 0.41980282003275277
+    assert bleu(CHINESE, CHINESE_RIGHT, "exp", "characters") == pytest.approx(want, rel=ROUNDING)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from("abc"), max_size=7),
+            st.lists(st.lists(st.sampled_from("abc"), max_size=7), min_size=1, max_size=3),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_texts_tokens_and_ids_have_the_same_scores(pairs):
+    """Also as tuples, and as arrays; and one reference may stand alone or in a list."""
+    predictions, references = ([*part] for part in zip(*pairs, strict=True))
+    texts = [" ".join(p) for p in predictions]
+    right = [[" ".join(r) for r in several] for several in references]
+    number = {"a": 7, "b": 8, "c": 9}
+    ids = [np.array([number[w] for w in p], np.int32) for p in predictions]
+    right_ids = [[tuple(number[w] for w in r) for r in several] for several in references]
+    for measure in (exact_match, lambda p, r: bleu(p, r, "exp")):
+        want = measure(texts, right)
+        assert measure(predictions, references) == want == measure(ids, right_ids)
+    first = [several[0] for several in references]
+    assert bleu(predictions, first) == bleu(predictions, [[one] for one in first])
+    assert token_f1(ids, right_ids) == token_f1(predictions, references)
+
+
+def test_the_best_of_several_right_answers_counts():
+    found, right = ["Paris", "a dog", 4], [["paris", "Paris"], "a cat", [3, 4]]
+    assert exact_match(found, right) == 2 / 3
+    several = [["the old cellar", "kitchen"], ["attic"]]
+    assert token_f1(["cellar", "kitchen"], several) == pytest.approx((2 / 3 + 0) / 2, rel=ROUNDING)
+    assert token_f1(["", "x"], [["x", ""], ["y"]]) == 1 / 2
+
+
+def test_exact_match_of_arrays_of_ids_is_one_number():
+    one = np.array([[1, 2, 3], [4, 5, 6]])
+    assert exact_match([np.array([1, 2])], [np.array([1, 2])]) == 1.0
+    assert exact_match(one, [[1, 2, 3], [4, 5, 7]]) == exact_match(one[:, 2], [3, 7]) == 1 / 2
+    assert exact_match([np.array([1, 2])], [np.array([1, 2, 3])]) == 0
+    assert exact_match([one[0]], [[one[1], one[0]]]) == 1
+    assert type(exact_match(one, one)) is float
+    assert exact_match((text for text in ["a", "b"]), iter(["a", "c"])) == 1 / 2
+    assert exact_match([[], ["a"]], [[], [[], ["a"]]]) == 1
+
+
+@pytest.mark.parametrize("measure", [exact_match, bleu, token_f1])
+def test_answers_that_could_never_be_equal_are_refused(measure):
+    for found, right in (
+        ([3], ["3"]),
+        (["3"], [3]),
+        ([["a"]], ["a"]),
+        (["a"], [[["a"]]]),
+        ([[1, 2]], [["1", "2"]]),
+        ([None], [None]),
+        ([math.nan], [math.nan]),
+        ([[1.0, math.nan]], [[1.0, math.nan]]),
+        ([b"a"], [b"a"]),
+        ([{"a": 1}], [{"a": 1}]),
+        ([[["a"]]], [[["a"]]]),
+    ):
+        with pytest.raises(InputError, match=r"predictions|references"):
+            measure(found, right)
+    for answers in ("abc", b"abc", {"a": "b"}, {"a"}, 5, None, np.array(5), math.nan):
+        with pytest.raises(InputError, match="predictions must be a list of answers"):
+            measure(answers, ["a"])
+        with pytest.raises(InputError, match="references must be a list of answers"):
+            measure(["a"], answers)
+
+
+def test_bleu_and_token_f1_refuse_what_has_no_tokens():
+    for measure in (bleu, token_f1):
+        with pytest.raises(InputError, match="predictions must hold texts or lists of tokens"):
+            measure([3], [3])
+        with pytest.raises(InputError, match="tokenise must be one of spaces, characters"):
+            measure(["a b"], ["a b"], tokenise="words")
+
+
+@pytest.mark.parametrize(
+    ("predictions", "targets", "message"),
+    [
+        (["1"], [1], "both be numbers, or both strings, not <U1 and int64"),
+        ([1], ["1"], "both be numbers, or both strings"),
+        ([math.nan], [0], "predictions hold nan"),
+        ([0.0], [math.nan], "targets hold nan"),
+        ([[0.2, 0.8]], [1], r"argmax\(axis=-1\)"),
+        ([[1, 2], [3]], [[1, 2], [3]], "rows of equal length"),
+        ([None], [None], "both be numbers"),
+        (3, [3], "same shape"),
+    ],
+)
+def test_classes_that_cannot_be_compared_are_rejected(predictions, targets, message):
+    with pytest.raises(InputError, match=message):
+        accuracy(predictions, targets)
+
+
+def test_classes_may_be_named_and_of_any_integer_type():
+    assert accuracy(["cat", "dog"], ["cat", "cow"]) == 1 / 2
+    for dtype in (np.uint8, np.int8, ">u2", np.uint64):
+        classes = np.array([0, 1, 2, 1], dtype)
+        assert accuracy(classes, classes.astype(np.int64)) == 1
+        assert confusion_matrix(classes, classes, 3).tolist() == np.diag([1, 2, 1]).tolist()
+    for n_classes in (0, -1, 2.5, "3", None):
+        with pytest.raises(InputError, match="n_classes must be a whole number"):
+            confusion_matrix([0], [0], n_classes)
+
+
 def test_answers_are_compared_without_case_articles_punctuation_and_spare_spaces():
     assert normalise_answer(" The  Kitchen, of\tAnna's theatre! ") == "kitchen of annas theatre"
     assert normalise_answer("a An THE") == ""
@@ -409,7 +605,7 @@ def test_texts_that_cannot_be_compared_are_rejected(measure):
 
 
 def test_bleu_refuses_a_text_without_references_and_an_unknown_smoothing():
-    with pytest.raises(InputError, match="'a b' has no reference"):
+    with pytest.raises(InputError, match="'a b', has no reference"):
         bleu(["a b"], [[]])
     with pytest.raises(InputError, match="smoothing must be one of none, exp, not 'floor'"):
         bleu(["a"], ["a"], "floor")

@@ -40,7 +40,7 @@ PARTS = {  # the reading order
     "GPT, and how it learns": "model blocks gpt optim training",
     "Its relatives": "bert bert_heads transformer watching",
     "From text to batches": "tokenizers unicode_text languages corpora encodings batches",
-    "From logits to text and scores": "sampling translate metrics",
+    "From logits to text and scores": "sampling translate metrics answers",
     "Runs, files and options": "runs checkpoints config errors",
     "Several workers": "parallel allocator",
     "To and from Hugging Face": "huggingface huggingface_layouts sentence_embeddings",
