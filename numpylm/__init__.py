@@ -27,7 +27,14 @@ sampling             from logits to text
 translate            greedy and beam search
 metrics              perplexity, accuracy, F1, BLEU
 answers              texts or tokens, and the right ones for them
+train_config         the options of a training
+divergence           has it diverged, and why?
+reports              what a person is told about a training
 runs                 a training and its folder
+trained              what a checkpoint of a run holds
+logs                 logs as columns of numbers, and runs side by side
+recipes              what the command line trains by name
+signals              Ctrl-C, answered between two steps
 checkpoints          files that are whole or unchanged
 config               what a reader may choose
 errors               the error for a reader's mistake
@@ -78,10 +85,11 @@ if TYPE_CHECKING:  # what is said here for type checkers, HOME says for the rest
     from .optim import SGD as SGD
     from .optim import Adam as Adam
     from .runs import Run as Run
-    from .runs import TrainConfig as TrainConfig
-    from .runs import load_trained as load_trained
     from .sampling import GenerateConfig as GenerateConfig
     from .sampling import generate as generate
+    from .train_config import TrainConfig as TrainConfig
+    from .trained import load_trained as load_trained
+    from .training import Training as Training
     from .training import train as train
     from .transformer import Transformer as Transformer
     from .transformer import TransformerConfig as TransformerConfig
@@ -99,18 +107,19 @@ HOME = {  # where each name is written; its module is imported when the name is 
     "CorpusConfig": "corpora",
     "load_corpus": "corpora",
     "train": "training",
+    "Training": "training",
     "evaluate": "metrics",
     "generate": "sampling",
     "GenerateConfig": "sampling",
     "SGD": "optim",
     "Adam": "optim",
-    "TrainConfig": "runs",
+    "TrainConfig": "train_config",
     "Run": "runs",
     "check_op": "gradcheck",
     "check_model": "gradcheck",
     "diagnose": "checks.diagnose",
     "check_contracts": "checks.contracts",
-    "load_trained": "runs",
+    "load_trained": "trained",
     "from_pretrained": "huggingface",
     "save_pretrained": "huggingface",
     "Model": "model",

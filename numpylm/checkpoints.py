@@ -56,3 +56,46 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     if not isinstance(about, dict):
         raise InputError(f"{path} was not written by numpylm: its header has no description")
     return tensors, about
+
+
+# ---- the state of whatever has one -----------------------------------------------------------
+
+ARRAY, SCALAR = "__array__", "__scalar__"
+
+
+def pack(state: Any, name: str, tensors: dict[str, Array]) -> Any:
+    """A tree ready for JSON; its arrays go into `tensors` under names that begin with `name`.
+
+    state: dicts with texts as keys, lists and tuples, arrays, numbers, texts and None. Raises
+    InputError for anything else, naming where it stands.
+    """
+    if isinstance(state, Mapping):
+        if foreign := [key for key in state if not isinstance(key, str)]:
+            raise InputError(f"the keys of {name} must be texts, not {foreign[0]!r}")
+        return {key: pack(part, f"{name}.{key}", tensors) for key, part in state.items()}
+    if isinstance(state, list | tuple):
+        return [pack(part, f"{name}.{n}", tensors) for n, part in enumerate(state)]
+    if isinstance(state, np.ndarray | np.generic) and state.dtype.kind in "biuf":
+        while name in tensors:
+            name += "'"
+        tensors[name] = np.array(state)
+        return {SCALAR if isinstance(state, np.generic) else ARRAY: name}
+    if state is None or isinstance(state, bool | int | float | str):
+        return state
+    raise InputError(
+        f"{name} is of type {type(state).__name__}, which a checkpoint cannot hold: give arrays, "
+        "numbers, texts, and dicts or lists of them"
+    )
+
+
+def unpack(state: Any, tensors: Mapping[str, Array]) -> Any:
+    """The tree that `pack` was given, with lists for tuples. KeyError for an array that is lost."""
+    if isinstance(state, list):
+        return [unpack(part, tensors) for part in state]
+    if not isinstance(state, dict):
+        return state
+    if set(state) == {ARRAY}:
+        return tensors[state[ARRAY]]
+    if set(state) == {SCALAR}:
+        return tensors[state[SCALAR]][()]
+    return {key: unpack(part, tensors) for key, part in state.items()}

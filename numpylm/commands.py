@@ -31,7 +31,7 @@ RENAMED = {"section-5": "listing"}  # names that recipes had
 def train_options(parser: ArgumentParser, words: Sequence[str]) -> None:
     """The options and their defaults depend on the recipe, so its name is read first."""
     from .config import add_flags
-    from .runs import RECIPES
+    from .recipes import RECIPES
 
     which = ArgumentParser(add_help=False, allow_abbrev=False)
     which.add_argument("--model", default="attention")
@@ -68,8 +68,9 @@ def train_command(flags: Namespace) -> int:
 
 def _train(flags: Namespace, team: "Team") -> int:
     from .config import from_flags
-    from .runs import MODELS, RECIPES, Run
-    from .training import introduction, summary, train
+    from .recipes import RECIPES
+    from .reports import introduction, summary
+    from .runs import Run
 
     if flags.resume:
         run = Run.resume(flags.resume, _only_steps(vars(flags)), team)
@@ -82,13 +83,12 @@ def _train(flags: Namespace, team: "Team") -> int:
         config = from_flags(recipe.train, vars(flags))
         text = Path(corpus_config.text).stem or corpus_config.corpus
         folder = flags.out or free_folder(Path("runs") / f"{flags.chosen}-{text}")
-        kind = MODELS[recipe.kind]
-        run = Run.start(folder, kind, model_config, corpus_config, config, team=team)
+        run = Run.from_configs(folder, recipe.kind, model_config, corpus_config, config, team=team)
     if not team.leads:
-        return 0 if train(run) else 130
+        return 0 if run.train() else 130
     print(introduction(run), flush=True)
-    if not train(run):
-        print(f"stopped after step {run.step}, which is saved. To go on:")
+    if not run.train():
+        print(f"stopped after step {run.steps_done}, which is saved. To go on:")
         print(f"    python -m numpylm train --resume {shlex.quote(str(run.folder))}")
         return 130
     print(summary(run))
@@ -125,13 +125,13 @@ def evaluate_command(flags: Namespace) -> int:
     """Measure a trained model on a corpus: the one it was trained on, unless another is named."""
     from .batches import sweep
     from .config import from_flags
-    from .corpora import CorpusConfig, load_corpus
+    from .corpora import CorpusConfig, landmarks, load_corpus
     from .metrics import evaluate
-    from .runs import load_trained
-    from .training import landmarks, verdict
+    from .reports import verdict
+    from .trained import load_trained
 
     model, tokenizer, _, about = load_trained(flags.run)
-    trained_on = CorpusConfig.from_dict(about["corpus"])
+    trained_on = CorpusConfig.from_dict(about["corpus"] or {})
     if "corpus" in flags:
         trained_on = replace(trained_on, text="")  # or the text would hide the corpus named now
     config = from_flags(trained_on, vars(flags))
@@ -162,12 +162,14 @@ def generate_command(flags: Namespace) -> int:
     import numpy as np
 
     from .config import from_flags
-    from .runs import load_trained
-    from .sampling import GenerateConfig, generate, next_probabilities
+    from .sampling import GenerateConfig, generate_ids, next_probabilities
+    from .trained import load_trained
 
     if flags.next is not None and flags.next < 1:
         raise InputError(f"--next must be at least 1, not {flags.next}")
     model, tokenizer, _, _ = load_trained(flags.run)
+    if tokenizer is None:
+        raise InputError(f"{flags.run} was trained without a tokenizer of this library")
     config = from_flags(GenerateConfig(), vars(flags))
     prompt = _prompt_ids(tokenizer, flags.prompt)
     if flags.next:
@@ -175,7 +177,7 @@ def generate_command(flags: Namespace) -> int:
         likeliest = np.argsort(-p, kind="stable")[: flags.next]
         _print_probabilities(tokenizer, likeliest, p[likeliest])
         return 0
-    result = generate(model, prompt, config, np.random.default_rng(config.seed))
+    result = generate_ids(model, prompt, config, np.random.default_rng(config.seed))
     print(printable(tokenizer.decode(np.concatenate([prompt, result.ids]))))
     if flags.probabilities:
         _print_probabilities(tokenizer, result.ids, result.probabilities)

@@ -9,20 +9,28 @@ import json
 import math
 import os
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from http.client import HTTPException
 from operator import index
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .config import Config, option
 from .encodings import decode_text
 from .errors import InputError
-from .languages import LANGUAGES
+from .languages import LANGUAGES, Language
 from .ops import check_ids
-from .tokenizers import MAX_VOCAB, TOKENIZERS, CharTokenizer, Tokenizer, WordTokenizer
+from .tokenizers import (
+    MAX_VOCAB,
+    TOKENIZERS,
+    CharTokenizer,
+    Tokenizer,
+    WordTokenizer,
+    checked_text,
+)
 from .unicode_text import printable
 
 TEXTS = ("python-docs", "tinyshakespeare")
@@ -83,6 +91,70 @@ class Corpus:
     entropy: float | None = None
     heldout_characters: int | None = None
     heldout_spelling: float = 0.0
+    config: CorpusConfig | None = None  # what load_corpus was asked for, so that it can be again
+
+    @classmethod
+    def from_text(
+        cls,
+        text: str,
+        tokenizer: Tokenizer | str = "characters",
+        max_vocab: int = 10_000,
+        min_count: int = 2,
+        name: str = "text",
+        summary: str = "a text",
+    ) -> "Corpus":
+        """A text: its first 90 % to train on, its last 10 % held out.
+
+        tokenizer: one that exists, or the kind of one to make from the training part, with the
+        options of CorpusConfig. Raises InputError for a text of which a part has no token.
+        """
+        cut = len(checked_text(text)) * 9 // 10
+        if isinstance(tokenizer, str):
+            if tokenizer not in TOKENIZERS:
+                raise InputError(
+                    f"tokenizer must be one of {', '.join(TOKENIZERS)}, not {tokenizer!r}"
+                )
+            kind = TOKENIZERS[tokenizer]
+            rare = min_count if issubclass(kind, WordTokenizer) else 1
+            tokenizer = kind.from_text(text[:cut], max_vocab, unknown=True, min_count=rare)
+        train, heldout = tokenizer.encode(text[:cut]), tokenizer.encode(text[cut:])
+        if not (len(train) and len(heldout)):
+            raise InputError(
+                f"text has {len(train)} tokens to train on and {len(heldout)} held out: use a "
+                "longer text"
+            )
+        predicted = len(tokenizer.decode(heldout[1:])) if tokenizer.lossless else None
+        spelling = spelling_nats(tokenizer, text[cut:])
+        return cls(name, summary, tokenizer, train, heldout, None, predicted, spelling)
+
+    @classmethod
+    def from_language(
+        cls,
+        language: Language,
+        length: int,
+        sentences: int = 4096,
+        heldout_sentences: int = 1024,
+        seed: int = 0,
+        tokenizer: Tokenizer | None = None,
+        name: str = "language",
+    ) -> "Corpus":
+        """Sentences of `length` symbols that a language writes, ours or a reader's own."""
+        tokenizer = tokenizer or tokenizer_of(language)
+        rng = np.random.default_rng(seed)
+
+        def draw(n_sentences: int) -> np.ndarray:
+            drawn = language.sample(rng, n_sentences, length)
+            symbols = [symbol for sentence in drawn for symbol in sentence]
+            return tokenizer.encode(tokenizer.join(symbols)).reshape(n_sentences, length)
+
+        # Held out first: with more sentences to train on, the yardstick stays the same.
+        heldout = draw(heldout_sentences)
+        train = draw(sentences)
+        entropy = language.entropy(length)
+        return cls(name, language.summary, tokenizer, train, heldout, entropy)
+
+    def __repr__(self) -> str:
+        return f"Corpus({self.describe()})"
 
     @cached_property
     def digest(self) -> str:
@@ -159,22 +231,18 @@ def load_corpus(
     else:
         return _toy_corpus(config, context_length, tokenizer)
 
-    cut = len(text) * 9 // 10
-    if tokenizer is None:
-        kind = CharTokenizer if config.tokenizer == "auto" else TOKENIZERS[config.tokenizer]
-        rare = config.min_count if issubclass(kind, WordTokenizer) else 1
-        tokenizer = kind.from_text(text[:cut], config.max_vocab, unknown=True, min_count=rare)
-    train, heldout = tokenizer.encode(text[:cut]), tokenizer.encode(text[cut:])
-    shorter = min(len(train), len(heldout))
+    kind = "characters" if config.tokenizer == "auto" else config.tokenizer
+    corpus = Corpus.from_text(
+        text, tokenizer or kind, config.max_vocab, config.min_count, name, summary
+    )
+    shorter = min(len(corpus.train), len(corpus.heldout))
     if shorter < context_length + 1:
         raise InputError(
-            f"{name} is too short: {len(train)} tokens to train on and {len(heldout)} held out, "
-            f"but context_length = {context_length} needs {context_length + 1} of each: "
-            "use a longer text or a shorter context"
+            f"{name} is too short: {len(corpus.train)} tokens to train on and "
+            f"{len(corpus.heldout)} held out, but context_length = {context_length} needs "
+            f"{context_length + 1} of each: use a longer text or a shorter context"
         )
-    predicted = len(tokenizer.decode(heldout[1:])) if tokenizer.lossless else None
-    spelling = spelling_nats(tokenizer, text[cut:])
-    return Corpus(name, summary, tokenizer, train, heldout, None, predicted, spelling)
+    return replace(corpus, config=config)
 
 
 def spelling_nats(tokenizer: Tokenizer, text: str) -> float:
@@ -192,10 +260,15 @@ def spelling_nats(tokenizer: Tokenizer, text: str) -> float:
     return (sum(map(len, missing)) + ends) * math.log(CHARACTERS)
 
 
+def tokenizer_of(language: Language) -> Tokenizer:
+    """Characters where every symbol of a language is one, otherwise words."""
+    letters = all(len(symbol) == 1 for symbol in language.symbols)
+    return (CharTokenizer if letters else WordTokenizer)(language.symbols)
+
+
 def _toy_corpus(config: CorpusConfig, context_length: int, tokenizer: Tokenizer | None) -> Corpus:
     language = LANGUAGES[config.corpus]()
-    letters = all(len(symbol) == 1 for symbol in language.symbols)
-    own = (CharTokenizer if letters else WordTokenizer)(language.symbols)
+    own = tokenizer_of(language)
     tokenizer = tokenizer or own
     if tokenizer.to_dict() != own.to_dict():
         raise InputError(
@@ -207,19 +280,16 @@ def _toy_corpus(config: CorpusConfig, context_length: int, tokenizer: Tokenizer 
             f"tokenizer must be auto for the toy language {config.corpus}, whose symbols are "
             f"{tokenizer.kind}, not {config.tokenizer}"
         )
-    rng = np.random.default_rng(config.data_seed)
-    length = context_length + 1
-
-    def draw(n_sentences: int) -> np.ndarray:
-        sentences = language.sample(rng, n_sentences, length)
-        symbols = [symbol for sentence in sentences for symbol in sentence]
-        return tokenizer.encode(tokenizer.join(symbols)).reshape(n_sentences, length)
-
-    # Held out first: with more sentences to train on, the yardstick stays the same.
-    heldout = draw(config.heldout_sentences)
-    train = draw(config.sentences)
-    entropy = language.entropy(length)
-    return Corpus(config.corpus, language.summary, tokenizer, train, heldout, entropy)
+    corpus = Corpus.from_language(
+        language,
+        context_length + 1,
+        config.sentences,
+        config.heldout_sentences,
+        config.data_seed,
+        tokenizer,
+        config.corpus,
+    )
+    return replace(corpus, config=config)
 
 
 def python_docs() -> str:
@@ -285,6 +355,23 @@ def _read(path: Path) -> str:
     if not text.strip():
         raise InputError(f"text {path} is empty: name a file that holds some text")
     return text
+
+
+def landmarks(corpus: Any) -> dict[str, float]:
+    """Losses, in nats per token, that need no model: a loss means something only beside them.
+
+    None for a corpus without a tokenizer: then nobody knows V.
+    """
+    if not hasattr(corpus, "tokenizer"):
+        return {}
+    V = corpus.tokenizer.vocab_size
+    known = {f"knowing nothing: ln {V}": math.log(V)}
+    if getattr(corpus, "entropy", None) is not None:
+        return known | {"knowing everything: the entropy": corpus.entropy}
+    return known | {
+        "counting tokens (unigram)": unigram_nats(corpus.train, corpus.heldout, V),
+        "counting pairs (bigram)": bigram_nats(corpus.train, corpus.heldout, V),
+    }
 
 
 def unigram_nats(train: np.ndarray, heldout: np.ndarray, vocab_size: int) -> float:

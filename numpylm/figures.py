@@ -8,6 +8,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,11 @@ from matplotlib.figure import Figure
 
 from .attention_lm import Paths
 from .checkpoints import write_whole
+from .corpora import landmarks
 from .errors import InputError
 from .gradcheck import central_difference, complex_step
 from .languages import TOPICS
 from .ops import Array
-from .runs import Run
-from .training import landmarks
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",
@@ -47,10 +47,10 @@ def panels(width: float, height: float, columns: int = 1) -> tuple[Figure, list[
     return figure, list(np.ravel(figure.subplots(1, columns, squeeze=False)))
 
 
-def loss_curve(lines: Sequence[Mapping[str, Any]], landmarks: Mapping[str, float]) -> Figure:
+def loss_curve(lines: Sequence[Mapping[str, Any]], marks: Mapping[str, float]) -> Figure:
     """Loss and held-out loss against the step, between horizontal lines that give them a meaning.
 
-    lines: the records of a log.jsonl. landmarks: nats by what they are, such as the entropy.
+    lines: the records of a log.jsonl. marks: nats by what they are, such as the entropy.
     """
     with rc_context(STYLE):
         figure, (axes,) = panels(7, 4)
@@ -62,10 +62,28 @@ def loss_curve(lines: Sequence[Mapping[str, Any]], landmarks: Mapping[str, float
             [line["heldout"] for line in looks],
             color=BLUE, marker="o", ms=4, label="held-out",
         )  # fmt: skip
-        for (name, nats), dash in zip(landmarks.items(), ("--", ":", "-."), strict=False):
+        for (name, nats), dash in zip(marks.items(), ("--", ":", "-."), strict=False):
             axes.axhline(nats, color="black", ls=dash, lw=1.2, label=f"{name}: {nats:.3f}")
         axes.set(xlabel="step", ylabel="loss (nats per token)", title="Training", xscale="log")
         axes.legend(frameon=False)
+    return figure
+
+
+def compare_runs(logs: Mapping[str, Mapping[str, Array]]) -> Figure:
+    """Held-out losses of several runs against the step; batch losses, faint, in the same colours.
+
+    logs: the columns of each log by the name of its run, as logs.read_log gives them.
+    """
+    with rc_context(STYLE):
+        figure, (axes,) = panels(7, 4)
+        for (name, log), colour in zip(logs.items(), cycle(COLOURS), strict=False):
+            steps, heldout = log.get("step", []), log.get("heldout", np.array([]))
+            axes.plot(steps, log.get("loss", []), color=colour, lw=0.8, alpha=0.4)
+            there = np.isfinite(heldout)
+            shown = (np.asarray(steps)[there], heldout[there]) if there.any() else ([], [])
+            axes.plot(*shown, color=colour, marker="o", ms=4, label=name)
+        axes.set(xlabel="step", ylabel="loss (nats per token)", title="Runs", xscale="log")
+        axes.legend(frameon=False, title="held-out; faint: batches")
     return figure
 
 
@@ -328,12 +346,12 @@ def score_dots(scores: Mapping[str, Mapping[str, Sequence[float]]], title: str) 
 # ---- what the commands draw ------------------------------------------------------------------
 
 
-def draw_run(run: Run) -> list[Path]:
+def draw_run(run: Any) -> list[Path]:
     """Put the pictures of a run into its folder."""
     return save_figures(run_pictures(run), run.folder)
 
 
-def run_pictures(run: Run) -> dict[str, Figure]:
+def run_pictures(run: Any) -> dict[str, Figure]:
     """The loss so far, the embeddings E, and the attention among the first held-out tokens.
 
     A model without one of them is drawn without it. Of several attentions it is the last's.

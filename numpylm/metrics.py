@@ -11,11 +11,13 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from .answers import Tokenise, answer_pairs, short, tokens_of
+from .batches import arguments, every_batch
 from .errors import InputError
 from .ops import IGNORE, Array, as_ids, check_ids
 
@@ -80,6 +82,12 @@ class Evaluation:
     tokens: int
     correct: int
 
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation({self.loss:.4f} nats per token, perplexity {self.perplexity:.3f}, "
+            f"accuracy {self.accuracy:.1%}; {self.tokens:,} tokens)"
+        )
+
     @property
     def loss(self) -> float:
         """F5: nats per predicted token."""
@@ -96,16 +104,21 @@ class Evaluation:
         return self.correct / self.tokens
 
 
-def evaluate(model: Any, batches: Iterable[tuple[Array, Array]]) -> Evaluation:
-    """The totals of `model` over batches of (ids, targets); the same however they are cut.
+def evaluate(
+    model: Any, corpus: Any, batch_size: int = 64, windows: int | None = None
+) -> Evaluation:
+    """The totals of `model` on held-out text; the same however it is cut into batches.
 
+    corpus: a corpus, whose `heldout` is meant; ids; examples, as a dict or a tuple of arrays; or
+    batches of (ids, targets), or of what else the model's loss takes. windows: about how many of
+    them to take; all by default.
     A model that predicts after the last token only gives logits (B, V); of targets (B, T) then
     only the last column counts. Raises InputError if no target counts.
     """
     nats, tokens, correct = 0.0, 0, 0
-    for ids, targets in batches:
-        logits, _ = model.forward(ids)
-        targets = np.asarray(targets)
+    batches = every_batch(corpus, batch_size, model)
+    for batch in islice(batches, windows and math.ceil(windows / batch_size)):
+        logits, targets = _logits_and_targets(model, batch)
         if targets.ndim == logits.ndim:
             targets = targets[..., -1]
         each, counted = token_nats(logits, targets)
@@ -115,6 +128,24 @@ def evaluate(model: Any, batches: Iterable[tuple[Array, Array]]) -> Evaluation:
     if not tokens:
         raise InputError("batches hold no target to predict: give at least one that is not IGNORE")
     return Evaluation(nats, tokens, correct)
+
+
+def _logits_and_targets(model: Any, batch: Any) -> tuple[Array, Array]:
+    """What is predicted and what is true. A model whose loss takes other than `forward`'s
+    arguments and targets says it in a method of its own, `logits_and_targets`."""
+    ordered, named = arguments(batch)
+    if hasattr(model, "logits_and_targets"):
+        return model.logits_and_targets(*ordered, **named)
+    given = dict(zip(("ids", "targets"), ordered, strict=False)) | dict(named)
+    if "targets" not in given:
+        raise InputError(
+            f"{type(model).__name__} cannot be evaluated on a batch of {', '.join(given)}: its "
+            "targets must be called so, or the model needs logits_and_targets(...)"
+        )
+    targets = np.asarray(given.pop("targets"))
+    ids = given.pop("ids", None)
+    logits, _ = model.forward(**given) if ids is None else model.forward(ids, **given)
+    return logits, targets
 
 
 def _pairs(predictions: Any, targets: Any) -> tuple[Array, Array]:

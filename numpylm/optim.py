@@ -90,21 +90,24 @@ class Optimizer:
         """The formula, on one block of the vector. SGD and Adam say how."""
         raise NotImplementedError
 
-    def state(self) -> dict[str, Array]:
-        """Copies of the moments, flat vectors by name; with `steps`, all that a step depends on."""
-        return {name: moment.copy() for name, moment in self._moments.items()}
+    def state(self) -> dict[str, Any]:
+        """All that a step depends on: the count of steps, and copies of the moments by name."""
+        moments = {name: moment.copy() for name, moment in self._moments.items()}
+        return {"steps": self.steps, **moments}
 
-    def load_state(self, state: Mapping[str, Array], steps: int) -> None:
-        """Continue from a `state()` taken after `steps` steps, as if there had been no break.
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state()`, as if there had been no break.
 
         Raises InputError, before anything is changed, where a name, a shape or steps is wrong.
         """
-        _require(steps >= 0, "steps", steps, "at least 0")
-        if set(state) != set(self._moments):
+        if set(state) != {"steps", *self._moments}:
             raise InputError(
                 f"state holds {sorted(state)}, but this {type(self).__name__} keeps "
-                f"{sorted(self._moments)}: load it into the optimizer that it came from"
+                f"{sorted(['steps', *self._moments])}: load it into the optimizer that it came from"
             )
+        steps = state["steps"]
+        if not isinstance(steps, int | np.integer) or steps < 0:
+            raise InputError(f"steps must be a count of at least 0, not {steps!r}")
         for name, moment in self._moments.items():
             if np.shape(state[name]) != moment.shape:
                 raise InputError(

@@ -13,10 +13,11 @@ import copy
 import sys
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from contextvars import copy_context
+from inspect import signature
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
@@ -120,29 +121,38 @@ class Workers:
 
     def __init__(self, model: Model, workers: int = 1, team: Team = ALONE):
         self.model, self.workers, self.team = model, workers, team
+        self.draws = takes(model.loss, "rng")  # a loss of a reader's own may not
         self.pool = ThreadPoolExecutor(workers)
 
-    def loss(self, ids: Array, targets: Array, rng: np.random.Generator | None = None) -> Any:
-        """F5 of the whole batch, as Model.loss, and the cache of the shares of this process.
+    def loss(self, *batch: Any, rng: np.random.Generator | None = None, **named: Any) -> Any:
+        """The model's loss of the whole batch, and the cache of the shares of this process.
 
+        batch, named: the arguments of model.loss; each array is cut along its first axis.
         Each share draws from a generator of its own, seeded by the state of rng. That is left as it
-        was, so the order of the data does not depend on K. With K = 1 this is Model.loss.
+        was, so the order of the data does not depend on K. With K = 1 this is model.loss.
         """
         K = self.workers * self.team.size
-        if K == 1 or (targets == IGNORE).all():  # the latter is an error
-            return self.model.loss(ids, targets, rng)
+        shares = _shares(batch, named, K) if K > 1 else []
+        if not any(_predicts(*share) for share in shares):  # nothing to share, or nothing at all
+            return self._loss((batch, named), rng)
         rngs = [None] * K if rng is None else _generators(rng, K)
-        shares = zip(np.array_split(ids, K), np.array_split(targets, K), rngs, strict=True)
         first = self.team.rank * self.workers
-        mine = [s for s in list(shares)[first : first + self.workers] if (s[1] != IGNORE).any()]
-        parts = self._at_once(self.model.loss, mine)
-
-        N_k = [_predictions(cache) for _, cache in parts]
+        mine = [
+            (share, own)
+            for share, own in list(zip(shares, rngs, strict=True))[first : first + self.workers]
+            if _predicts(*share)
+        ]
+        parts = self._at_once(self._loss, mine)
+        N_k = [predictions(self.model, cache) for _, cache in parts]
         nats = [n * float(loss) for n, (loss, _) in zip(N_k, parts, strict=True)]
         total = np.array([sum(nats), sum(N_k)], np.float64)
         self.team.add(total)
         N = total[1]
         return total[0] / N, Shares([cache for _, cache in parts], [n / N for n in N_k])
+
+    def _loss(self, share: "Share", rng: np.random.Generator | None) -> Any:
+        ordered, by_name = share
+        return self.model.loss(*ordered, **by_name, **({"rng": rng} if self.draws else {}))
 
     def loss_backward(self, cache: Any) -> Parameters:
         """dL/dparams of `loss`, the same in every process: added in the order of the shares."""
@@ -181,9 +191,55 @@ def _generators(rng: np.random.Generator, K: int) -> list[np.random.Generator]:
     return [np.random.default_rng(seed) for seed in seeds]
 
 
-def _predictions(cache: Any) -> int:
-    """N of F5, which cross_entropy_forward keeps."""
-    return cache[1].N
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has an argument of this name."""
+    parameters = signature(function).parameters
+    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+Share = tuple[Sequence[Any], dict[str, Any]]  # arguments of loss: in order, and by name
+
+
+def _shares(batch: tuple[Any, ...], named: dict[str, Any], K: int) -> list[Share]:
+    """Every argument cut into K parts along its first axis; what is None stays None."""
+    arrays = [np.asarray(a) for a in (*batch, *named.values()) if a is not None]
+    if len({array.shape[:1] for array in arrays}) != 1 or not arrays[0].ndim:
+        raise InputError(
+            f"the arrays of a batch have shapes {[array.shape for array in arrays]}: to share it "
+            "among workers all need the same first axis, one row for each example"
+        )
+
+    def cut(argument: Any) -> list[Any]:
+        return [None] * K if argument is None else np.array_split(np.asarray(argument), K)
+
+    ordered, by_name = [cut(a) for a in batch], {name: cut(a) for name, a in named.items()}
+    return [
+        ([parts[k] for parts in ordered], {name: parts[k] for name, parts in by_name.items()})
+        for k in range(K)
+    ]
+
+
+def _predicts(ordered: Sequence[Any], by_name: dict[str, Any]) -> bool:
+    """Whether a share has rows, and no array that is IGNORE throughout."""
+    arrays = (a for a in (*ordered, *by_name.values()) if a is not None)
+    return not any((array == IGNORE).all() for array in arrays)
+
+
+def predictions(model: Any, cache: Any) -> int:
+    """N: over how many predictions the loss behind `cache` is the mean.
+
+    The caches of our losses keep it. A model with a loss of its own says it in a method
+    `predictions(cache)`; without one, InputError.
+    """
+    if hasattr(model, "predictions"):
+        return model.predictions(cache)
+    try:
+        return cache[1].N
+    except (AttributeError, TypeError, IndexError, KeyError):
+        raise InputError(
+            f"{type(model).__name__}.loss does not say over how many predictions it is the mean, "
+            "which sharing a batch needs: define predictions(cache) -> int, or use one worker"
+        ) from None
 
 
 # ---- what it is worth ------------------------------------------------------------------------

@@ -8,110 +8,56 @@ Resuming continues the very numbers: a run that was killed ends with the same by
 not, with the same NumPy on the same kind of machine.
 """
 
+import hashlib
 import json
-import math
-from collections.abc import Iterator
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from .attention_lm import AttentionLM, AttentionLMConfig
-from .batches import sweep
-from .checkpoints import load_checkpoint, save_checkpoint, write_whole
-from .config import Config, option
-from .corpora import Corpus, CorpusConfig, load_corpus
+from .batches import ids_of
+from .checkpoints import pack, save_checkpoint, write_whole
+from .corpora import CorpusConfig, load_corpus
+from .divergence import Diverged
 from .errors import InputError
-from .gpt import GPT, GPTConfig
-from .metrics import Evaluation, evaluate
-from .model import Model, ModelConfig, first_non_finite
-from .optim import SCHEDULES, SGD, Adam, Optimizer
-from .parallel import ALONE, Team, Workers
-from .tokenizers import Tokenizer, tokenizer_from_dict
+from .logs import read_log
+from .model import Model, ModelConfig
+from .ops import Array
+from .parallel import ALONE, Team
+from .signals import stop_signals
+from .train_config import TrainConfig
+from .trained import FORMAT, MODELS, Trained, load_trained, name_of
+from .training import Training
 
-MODELS: dict[str, type[Model]] = {"attention": AttentionLM, "gpt": GPT}  # names in checkpoints
-FORMAT = 1  # of the description in a checkpoint; raised when an old one can no longer be read
-
-
-@dataclass(frozen=True)
-class TrainConfig(Config):
-    """training"""
-
-    steps: int = option(2000, "how many batches to learn from", minimum=1)
-    batch_size: int = option(32, "B, the windows of a batch", minimum=1)
-    optimizer: str = option("adam", "F7 or F8", choices=("adam", "sgd"))
-    learning_rate: float = option(0.01, "the largest step", above=0)
-    schedule: str = option("cosine", "F11: after the warm-up", choices=SCHEDULES)
-    warmup: int = option(0, "F11: steps until the learning rate is reached", minimum=0)
-    final_rate: float = option(
-        0.0, "F11: where the cosine ends, as a share of learning_rate", minimum=0, maximum=1
-    )
-    momentum: float = option(0.9, "F7: of SGD", minimum=0, below=1)
-    beta1: float = option(0.9, "F8: of Adam", minimum=0, below=1)
-    beta2: float = option(0.999, "F8: of Adam", minimum=0, below=1)
-    weight_decay: float = option(0.0, "F9: decoupled, on matrices", minimum=0)
-    clip: float = option(1.0, "F10: largest norm of the gradient; 0 lets it be", minimum=0)
-    eval_every: int = option(100, "steps between two looks at held-out text", minimum=1)
-    eval_windows: int = option(
-        500, "held-out windows of each look; the last look takes all", minimum=1
-    )
-    seed: int = option(0, "seed of the initial numbers and the order of the data", minimum=0)
-    workers: int = option(1, "threads that share every batch; at most the cores", minimum=1)
+STATES = ("optimizer", "batches")  # the parts of Training.state that `state` of a checkpoint keeps
+OWN = ("model", "corpus", "optimizer", "learning_rate", "heldout")  # what only the caller may have
 
 
-class Recipe(NamedTuple):
-    """What to train, on what, and how: the defaults of `train --model NAME`."""
+class Run(Training):
+    """A training with a folder: a log, a config.json, and a checkpoint to continue from.
 
-    kind: str
-    model: ModelConfig
-    corpus: CorpusConfig
-    train: TrainConfig
-
-
-_NANOGPT = TrainConfig(
-    steps=2000,
-    batch_size=12,
-    learning_rate=1e-3,
-    warmup=100,
-    final_rate=0.1,
-    beta2=0.99,
-    weight_decay=0.1,
-    eval_every=250,
-    eval_windows=240,
-)
-_DOCS = CorpusConfig(corpus="python-docs")
-_SEED = replace(_DOCS, tokenizer="words", max_vocab=10_000)
-
-RECIPES = {
-    "attention": Recipe("attention", AttentionLMConfig(), CorpusConfig(), TrainConfig()),
-    "gpt": Recipe("gpt", GPTConfig(init_std=0.05), _DOCS, _NANOGPT),
-    # nanoGPT's README: "train.py config/train_shakespeare_char.py --device=cpu ...", 1.88 nats.
-    # Only the initial weights differ: from 0.02 three seeds end at 1.90 to 1.91, from 0.05 at 1.75.
-    "nanogpt-cpu": Recipe(
-        "gpt",
-        GPTConfig(bias=False, init_std=0.05),
-        replace(_DOCS, corpus="tinyshakespeare"),
-        _NANOGPT,
-    ),
-    # what the article's listing means to train: its sizes, repaired
-    "listing": Recipe("gpt", GPTConfig(width=512, heads=8, layers=6), _SEED, _NANOGPT),
-}
-
-
-class Run:
-    """A training run: what changes while it trains, what it depends on, and the folder it fills."""
+    Run.start begins one; Run.resume continues one that was stopped or killed; `train` trains.
+    corpus: a corpus, or what else batches.source_of takes. optimizer: None for that of `config`, or
+    a function that makes one of model.params. learning_rate: a function of the step instead of the
+    schedule of `config`. What is the caller's own is not in the files: `resume` wants it again.
+    """
 
     def __init__(
         self,
-        folder: Path,
-        model: Model,
-        corpus_config: CorpusConfig,
-        corpus: Corpus,
+        folder: Path | str,
+        model: Any,
+        corpus: Any,
         config: TrainConfig,
         rng: np.random.Generator,
+        *,
+        optimizer: Any = None,
+        learning_rate: Callable[[int], float] | None = None,
+        heldout: Any = None,
         team: Team = ALONE,
     ):
         if config.workers * team.size > config.batch_size:
@@ -119,11 +65,27 @@ class Run:
                 f"batch_size {config.batch_size} cannot be shared by {team.size} processes of "
                 f"{config.workers} workers: choose a larger batch_size or fewer workers"
             )
-        self.folder, self.model, self.config, self.rng = folder, model, config, rng
-        self.corpus_config, self.corpus = corpus_config, corpus
-        self.team, self.learner = team, Workers(model, config.workers, team)
-        self.optimizer = make_optimizer(model, config)
-        self.step = 0
+        super().__init__(
+            model,
+            corpus,
+            optimizer or config.optimizer_for,
+            learning_rate or config.rate,
+            config.clip,
+            batch_size=config.batch_size,
+            heldout=heldout,
+            rng=rng,
+            workers=config.workers,
+            team=team,
+        )
+        self.folder, self.corpus, self.config = Path(folder), corpus, config
+        own = {
+            "model": MODELS.get(type(model).__name__) is not type(model),
+            "corpus": getattr(corpus, "config", None) is None,
+            "optimizer": optimizer is not None,
+            "learning_rate": learning_rate is not None,
+            "heldout": heldout is not None,
+        }
+        self.own = [name for name in OWN if own[name]]
 
     @property
     def checkpoint(self) -> Path:
@@ -140,24 +102,25 @@ class Run:
     @classmethod
     def start(
         cls,
-        folder: Path,
-        kind: type[Model],
-        model_config: ModelConfig,
-        corpus_config: CorpusConfig,
-        config: TrainConfig,
-        dtype: Any = np.float32,
+        folder: Path | str,
+        model: Any,
+        corpus: Any,
+        config: TrainConfig | None = None,
+        *,
+        rng: np.random.Generator | None = None,
         team: Team = ALONE,
+        **own: Any,
     ) -> "Run":
         """A new run in a new folder, saved once before its first step.
 
-        Every process of a team makes the same run; only the one that leads looks at the folder.
-
-        The vocab_size of model_config is replaced by that of the corpus.
+        own: optimizer, learning_rate, heldout. Every process of a team makes the same run; only
+        the one that leads looks at the folder. Warns where the run could not be resumed.
         """
-        corpus = load_corpus(corpus_config, model_config.context_length)
-        model_config = replace(model_config, vocab_size=corpus.tokenizer.vocab_size)
-        rng = np.random.default_rng(config.seed)
-        run = cls(folder, kind(model_config, rng, dtype), corpus_config, corpus, config, rng, team)
+        config = config or TrainConfig()
+        rng = np.random.default_rng(config.seed) if rng is None else rng
+        run = cls(folder, model, corpus, config, rng, team=team, **own)
+        if reason := run.obstacle():
+            warnings.warn(f"this run cannot be resumed: {reason}", stacklevel=2)
         if team.leads:
             run._claim_folder()
         run.save()  # first, so that whatever else is in the folder belongs to a run
@@ -165,10 +128,51 @@ class Run:
         return run
 
     @classmethod
-    def resume(cls, folder: Path, steps: int | None = None, team: Team = ALONE) -> "Run":
-        """The run in `folder`, as it was when it was last saved; `steps` may lengthen it."""
-        saved = load_trained(folder)
+    def from_configs(
+        cls,
+        folder: Path | str,
+        kind: type[Model],
+        model_config: ModelConfig,
+        corpus_config: CorpusConfig,
+        config: TrainConfig,
+        dtype: Any = np.float32,
+        team: Team = ALONE,
+    ) -> "Run":
+        """`start` for what a command line says: model and corpus are made of their configs.
+
+        The vocab_size of model_config is replaced by that of the corpus.
+        """
+        corpus = load_corpus(corpus_config, model_config.context_length)
+        model_config = replace(model_config, vocab_size=corpus.tokenizer.vocab_size)
+        rng = np.random.default_rng(config.seed)
+        return cls.start(folder, kind(model_config, rng, dtype), corpus, config, rng=rng, team=team)
+
+    @classmethod
+    def resume(
+        cls,
+        folder: Path | str,
+        steps: int | None = None,
+        team: Team = ALONE,
+        *,
+        model: Any = None,
+        corpus: Any = None,
+        **own: Any,
+    ) -> "Run":
+        """The run in `folder`, as it was when it was last saved; `steps` may lengthen it.
+
+        model, corpus, and own (optimizer, learning_rate, heldout): those that the run was started
+        with, where they are not the library's. model: its class, or a model of the same sizes.
+        Raises InputError where one of them is missing or another.
+        """
+        saved = load_trained(folder, model)
         about = saved.about
+        given = {"model": model, "corpus": corpus, **own}
+        if missing := [name for name in about.get("own", ()) if given.get(name) is None]:
+            again = ", ".join(f"{name}=..." for name in missing)
+            raise InputError(
+                f"{folder} was started with a {missing[0]} of its own, which is not in its files: "
+                f"give it again, Run.resume(folder, {again})"
+            )
         if steps is not None and steps < about["step"]:
             raise InputError(
                 f"steps must be at least the {about['step']} that {folder} has done, not "
@@ -177,32 +181,78 @@ class Run:
         try:
             config = TrainConfig.from_dict(about["train"])
             config = config if steps is None else replace(config, steps=steps)
-            corpus_config = CorpusConfig.from_dict(about["corpus"])
             rng = np.random.default_rng()
             rng.bit_generator.state = about["rng"]
+            if corpus is None:
+                corpus_config = CorpusConfig.from_dict(about["corpus"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the checkpoint in {folder} is damaged: {error}") from error
-        corpus = load_corpus(corpus_config, saved.model.config.context_length)
-        if corpus.digest != about["corpus_digest"]:
+        if corpus is None:
+            corpus = load_corpus(corpus_config, saved.model.config.context_length)
+        if digest_of(corpus) != about["corpus_digest"]:
+            name = getattr(corpus, "name", type(corpus).__name__)
             raise InputError(
-                f"the corpus {corpus.name} is not the text that {folder} was trained on: "
+                f"the corpus {name} is not the text that {folder} was trained on: "
                 "restore that text, or start a new run"
             )
-        run = cls(folder, saved.model, corpus_config, corpus, config, rng, team)
-        run.step = about["step"]
-        run.optimizer.load_state(saved.moments, run.step)
+        run = cls(folder, saved.model, corpus, config, rng, team=team, **own)
+        run._restore(saved)
         run._open_folder()
         return run
 
+    def _restore(self, saved: "Trained") -> None:
+        optimizer = type(self.optimizer).__name__
+        if saved.about.get("optimizer", optimizer) != optimizer:
+            raise InputError(
+                f"{self.folder} was started with the optimizer {saved.about['optimizer']}, not "
+                f"{optimizer}: give that one, Run.resume(folder, optimizer=...)"
+            )
+        if reason := saved.about.get("obstacle") or self.obstacle():
+            raise InputError(f"{self.folder} cannot be resumed: {reason}. Its model can be used")
+        self.optimizer.load_state(saved.state["optimizer"])
+        if "batches" in saved.state:
+            self.source.load_state(saved.state["batches"])
+        self.steps_done = saved.about["step"]
+
+    def train(self, progress: bool = True) -> bool:
+        """Train until the last step. True if it got there, False if Ctrl-C or SIGTERM stopped it.
+
+        A signal is answered between two steps, after saving, so nothing is lost by it.
+        """
+        path = self.log if self.team.leads else Path(os.devnull)
+        with self.writing(), stop_signals(), path.open("a", encoding="utf-8") as log:
+
+            def note(line: dict[str, Any], pause: bool) -> None:
+                log.write(json.dumps(line) + "\n")
+                if pause:
+                    log.flush()
+                    self.save()
+
+            config = self.config
+            every, windows = config.eval_every, config.eval_windows
+            try:
+                finished = self.repeat(config.steps, note, every, windows, progress)
+            except Diverged as error:
+                raise self._unchanged(error) from None
+            log.flush()
+            self.save()
+        return finished
+
     def describe(self) -> dict[str, Any]:
         """What the run depends on, ready for JSON."""
+        corpus, model = self.corpus, self.model
+        tokenizer = getattr(corpus, "tokenizer", None)
+        corpus_config = getattr(corpus, "config", None)
         return {
             "format": FORMAT,
-            "model": next(name for name, kind in MODELS.items() if type(self.model) is kind),
-            "model_config": self.model.config.to_dict(),
-            "tokenizer": self.corpus.tokenizer.to_dict(),
-            "corpus": self.corpus_config.to_dict(),
-            "corpus_digest": self.corpus.digest,
+            "model": name_of(type(model)),
+            "model_config": model.config.to_dict() if hasattr(model.config, "to_dict") else None,
+            "tokenizer": tokenizer.to_dict() if hasattr(tokenizer, "to_dict") else None,
+            "corpus": corpus_config.to_dict() if corpus_config is not None else None,
+            "corpus_digest": digest_of(corpus),
+            "optimizer": type(self.optimizer).__name__,
+            "own": self.own,
+            "obstacle": self.obstacle(),
             "train": self.config.to_dict(),
         }
 
@@ -211,26 +261,29 @@ class Run:
 
         All processes of a team must call it: they compare their parameters, and one of them writes.
         """
-        if bad := first_non_finite(self.model.params):
-            raise InputError(
-                f"after step {self.step} the parameter {bad.name}{list(bad.where)} is {bad.value}: "
-                f"training has diverged; {self.checkpoint} is as it was. Start a new run with a "
-                "smaller --learning-rate"
-            )
+        try:
+            self.require_finite()
+        except Diverged as error:
+            raise self._unchanged(error) from None
         self.team.require_same(self.model.params)
         if not self.team.leads:
             return
         tensors = {f"params.{name}": array for name, array in self.model.params.items()}
-        tensors |= {f"moments.{name}": array for name, array in self.optimizer.state().items()}
-        state = {"step": self.step, "rng": self.rng.bit_generator.state}
+        state = {"step": self.steps_done, "rng": self.rng.bit_generator.state}
+        if not self.obstacle():
+            parts = {name: part for name, part in self.state().items() if name in STATES}
+            state["state"] = {name: pack(part, name, tensors) for name, part in parts.items()}
         with self.writing():
             save_checkpoint(self.checkpoint, tensors, self.describe() | state)
 
-    def evaluate(self, windows: int | None = None) -> Evaluation:
-        """The model on held-out text: on all of it, or on its first `windows` windows."""
-        T, B = self.model.config.context_length, self.config.batch_size
-        batches = sweep(self.corpus.heldout, B, T)
-        return evaluate(self.model, islice(batches, windows and math.ceil(windows / B)))
+    def read_log(self) -> dict[str, Array]:
+        """The columns of the log so far."""
+        return read_log(self.folder)
+
+    def _unchanged(self, error: Diverged) -> Diverged:
+        """The error, and where the last good state is."""
+        kept = f". The last good checkpoint, {self.checkpoint}, is unchanged"
+        return Diverged(f"{error}{kept if self.checkpoint.exists() else ''}")
 
     def _claim_folder(self) -> None:
         """Make the folder; InputError where it holds a run."""
@@ -250,7 +303,8 @@ class Run:
             about = json.dumps(self.describe(), indent=2, ensure_ascii=False)
             write_whole(self.about, about.encode())
             lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
-            write_whole(self.log, "".join(line + "\n" for line in lines[: self.step]).encode())
+            kept = lines[: self.steps_done]
+            write_whole(self.log, "".join(line + "\n" for line in kept).encode())
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -258,64 +312,27 @@ class Run:
         try:
             yield
         except OSError as error:
-            kept = f"; {self.checkpoint} is as it was" if self.checkpoint.exists() else ""
+            kept = f"; {self.checkpoint} is unchanged" if self.checkpoint.exists() else ""
             raise InputError(
                 f"cannot write to {self.folder}: {error.strerror or error}{kept}. Make room or "
                 "mend the permissions, or choose another folder with --out"
             ) from error
 
-
-def make_optimizer(model: Model, config: TrainConfig) -> Optimizer:
-    """The optimizer that `config` names, for the parameters of `model`."""
-    if config.optimizer == "sgd":
-        return SGD(model.params, config.momentum, config.weight_decay)
-    return Adam(model.params, config.beta1, config.beta2, weight_decay=config.weight_decay)
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]} of {self.config.steps:,}; {str(self.folder)!r})"
 
 
-class Trained(NamedTuple):
-    """What a checkpoint holds."""
-
-    model: Model
-    tokenizer: Tokenizer
-    moments: dict[str, Any]
-    about: dict[str, Any]
-
-
-def load_trained(path: Path | str) -> Trained:
-    """The model and tokenizer of a run: `path` is its folder or its checkpoint.
-
-    Raises InputError where there is none, or where it is truncated, foreign or inconsistent.
-    """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "checkpoint.safetensors"
-    tensors, about = load_checkpoint(path)
-    try:
-        if about["format"] != FORMAT:
-            raise InputError(f"its format is {about['format']}, this numpylm reads {FORMAT}")
-        model_class = MODELS[about["model"]]
-        config = model_class.Config.from_dict(about["model_config"])
-        tokenizer = tokenizer_from_dict(about["tokenizer"])
-        if tokenizer.vocab_size != config.vocab_size:
-            raise InputError(
-                f"its tokenizer has {tokenizer.vocab_size} symbols, its model {config.vocab_size}"
-            )
-        parts: dict[str, dict[str, Any]] = {"params": {}, "moments": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        if lacking := {"train", "corpus", "corpus_digest", "step", "rng"} - set(about):
-            raise InputError(f"its description lacks {', '.join(sorted(lacking))}")
-        if not isinstance(about["step"], int) or about["step"] < 0:
-            raise InputError(f"its step is {about['step']!r}, which is no count")
-        dtype = next(iter(parts["params"].values())).dtype if parts["params"] else np.float32
-        model = model_class(config, np.random.default_rng(0), dtype)
-        if dtype not in (np.float32, np.float64):
-            raise InputError(f"its parameters are {dtype}, which is neither float32 nor float64")
-        model.params.load(parts["params"])
-        if bad := first_non_finite(model.params):
-            raise InputError(f"its parameter {bad.name}{list(bad.where)} is {bad.value}")
-    except (KeyError, TypeError, InputError) as error:
-        reason = f"it lacks or does not know {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"{path} cannot be used: {reason}") from error
-    return Trained(model, tokenizer, parts["moments"], about)
+def digest_of(corpus: Any) -> str | None:
+    """SHA-256 of what batches are made of: that of a corpus, or of arrays; None of other things."""
+    if hasattr(corpus, "digest"):
+        return corpus.digest
+    parts = [ids_of(corpus), ids_of(corpus, "heldout") if hasattr(corpus, "heldout") else None]
+    if isinstance(corpus, Mapping | tuple):
+        parts = list(corpus.values() if isinstance(corpus, Mapping) else corpus)
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if not arrays:
+        return None
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape} {array.dtype.str}".encode() + array.tobytes())
+    return digest.hexdigest()

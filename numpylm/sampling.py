@@ -136,6 +136,35 @@ def _reader(model: Any, padding: Array) -> Callable[[Array], Array]:
 
 
 def generate(
+    model: Any,
+    corpus: Any,
+    prompt: str,
+    tokens: int = 200,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> str:
+    """The prompt, and how a model continues it: text in, text out.
+
+    corpus: what the model was trained on, or its tokenizer. The options are those of
+    GenerateConfig. Raises InputError for an empty prompt, and where model and tokenizer differ.
+    """
+    tokenizer = getattr(corpus, "tokenizer", corpus)
+    if not hasattr(tokenizer, "encode") or not isinstance(prompt, str):
+        raise InputError(
+            "generate takes a model, a corpus or a tokenizer, and a text to continue, not a "
+            f"{type(corpus).__name__} and a {type(prompt).__name__}: for ids use generate_ids"
+        )
+    config = GenerateConfig(tokens, temperature, top_k, top_p, seed)
+    ids = tokenizer.encode(prompt)
+    if not len(ids):
+        raise InputError("prompt is empty: give a text to continue")
+    result = generate_ids(model, ids, config, np.random.default_rng(config.seed))
+    return tokenizer.decode(np.concatenate([ids, result.ids]))
+
+
+def generate_ids(
     model: Any, prompt_ids: Any, config: GenerateConfig, rng: np.random.Generator
 ) -> Generated:
     """Continue prompt_ids (n,) by config.tokens tokens, each drawn given all before it.
@@ -153,7 +182,7 @@ def generate_batch(
     config: GenerateConfig,
     rngs: Sequence[np.random.Generator],
 ) -> list[Generated]:
-    """`generate` for several prompts at once, of any lengths: the model reads them as one batch.
+    """`generate_ids` for several prompts at once, of any lengths, which are read as one batch.
 
     rngs: one generator for each prompt, so that a text does not depend on its neighbours.
     """
@@ -181,7 +210,7 @@ def score(model: Any, ids: Any) -> Array:
     """−log p of each token of a text given those before it.   ids (n,)  ->  nats (n − 1,), float64
 
     The first token has nothing before it and gets no score. The model sees what it would see in
-    generate, which takes n − 1 calls of it.
+    generate_ids, which takes n − 1 calls of it.
     Raises InputError for an empty text or an id outside the vocabulary.
     """
     ids = _check_text("ids", ids, model)

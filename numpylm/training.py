@@ -1,224 +1,226 @@
-"""batch -> loss -> backward -> step; now and then: evaluate, write the log, save."""
+"""batch -> loss -> backward -> step, again and again; in memory. runs.py gives it a folder."""
 
-import json
 import math
-import os
-import signal
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .allocator import keep_freed_memory
-from .batches import sample_batch
-from .corpora import Corpus, bigram_nats, unigram_nats
+from .batches import arguments, batch_size_for, check_fit, obstacle, source_of
+from .divergence import require_finite, trees_of
 from .errors import InputError
-from .metrics import Evaluation
-from .model import first_non_finite
-from .optim import clip_by_global_norm, global_norm, learning_rate_at
-from .parallel import Shares, Workers, one_thread
-from .runs import Run
-from .sampling import GenerateConfig, generate
-from .unicode_text import printable
+from .metrics import Evaluation, evaluate
+from .optim import Adam, clip_by_global_norm, global_norm
+from .parallel import ALONE, Team, Workers, one_thread, takes
+from .reports import TrainResult, postfix
+from .signals import stop_signals
+from .train_config import TrainConfig
+
+OVERFLOWS = 1e18  # a norm of g from which g², in Adam's v, may not fit into float32
 
 
-def train_step(run: Run) -> dict[str, Any]:
-    """Learn from one batch. Returns its line of the log; the loss is that before the step."""
-    config, model = run.config, run.model
-    x, y = sample_batch(run.rng, run.corpus.train, config.batch_size, model.config.context_length)
-    loss, cache = run.learner.loss(x, y, run.rng)
-    grads = run.learner.loss_backward(cache)
-    norm = global_norm(grads, run.learner.spread)
-    _require_finite(run, loss, norm, cache, grads)
-    if config.clip:
-        clip_by_global_norm(grads, config.clip, norm)
-    learning_rate = learning_rate_at(
-        run.step,
-        peak=config.learning_rate,
-        warmup=config.warmup,
-        total=config.steps,
-        floor=config.learning_rate * config.final_rate,
-        schedule=config.schedule,
-    )
-    run.optimizer.step(grads, learning_rate, run.learner.spread)
-    run.step += 1
-    return {"step": run.step, "loss": float(loss), "rate": learning_rate, "norm": norm}
+class Training:
+    """A model, where its batches come from, its optimizer, and the step that they take together.
 
-
-def train(run: Run, progress: bool = True) -> bool:
-    """Train until the last step. True if it got there, False if Ctrl-C or SIGTERM stopped it.
-
-    A signal is answered between two steps, after saving, so nothing is lost by it; a signal to one
-    process stops its whole team after the same step.
+    batches: whatever batches.source_of takes. optimizer: for model.params, or a function that makes
+    it of them; it has step(grads, learning_rate), and state() and load_state(state) if it is to be
+    resumed. learning_rate: a number, or a function of the step 0, 1, ... clip: F10; 0 disables it.
+    heldout: what to evaluate on, by default that of the corpus. InputError where they do not fit.
     """
-    from tqdm import tqdm
 
-    keep_freed_memory()
-    config, team = run.config, run.team
-    tokens = config.batch_size * run.model.config.context_length
-    began, first = time.perf_counter(), run.step
-    silent = not (progress and team.leads)
-    bar = tqdm(total=config.steps, initial=run.step, unit="step", disable=silent)
-    path = run.log if team.leads else Path(os.devnull)
-    with (
-        run.writing(),
-        bar,
-        _stop_signals() as stopped,
-        one_thread(),
-        np.errstate(over="ignore", invalid="ignore", divide="ignore"),  # _require_finite looks
-        path.open("a", encoding="utf-8") as log,
+    def __init__(
+        self,
+        model: Any,
+        batches: Any,
+        optimizer: Any = Adam,
+        learning_rate: float | Callable[[int], float] = 0.01,
+        clip: float = 1.0,
+        *,
+        batch_size: int = 32,
+        heldout: Any = None,
+        rng: np.random.Generator | None = None,
+        workers: int = 1,
+        team: Team = ALONE,
     ):
-        while run.step < config.steps and not team.any(stopped()):
-            line = train_step(run)
-            bar.update()
-            at_end = run.step == config.steps
-            look = at_end or run.step % config.eval_every == 0
-            if look:
-                line["heldout"] = run.evaluate(None if at_end else config.eval_windows).loss
-                seconds = time.perf_counter() - began
-                bar.set_postfix_str(_postfix(line, tokens * (run.step - first) / seconds))
-            log.write(json.dumps(line) + "\n")
-            if look:
-                log.flush()
-                run.save()
-        log.flush()
-        run.save()
-    return run.step == config.steps
+        check_fit(model, batches, heldout)
+        self.model, self.batches, self.batch_size = model, batches, batch_size
+        self.clip, self.team = clip, team
+        self.source = source_of(batches, batch_size, model)
+        self.heldout = batches if heldout is None and hasattr(batches, "heldout") else heldout
+        if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+            optimizer = optimizer(model.params)
+        if getattr(optimizer, "params", model.params) is not model.params:
+            raise InputError("the optimizer was made for other parameters: give it model.params")
+        self.optimizer, self.learning_rate = optimizer, learning_rate
+        self.learner = Workers(model, workers, team)
+        self.spread = {"spread": self.learner.spread} if takes(optimizer.step, "spread") else {}
+        self.rng = np.random.default_rng(0) if rng is None else rng
+        self.steps_done = 0
+        self.evaluation: tuple[int, Evaluation] | None = None
+
+    def step(self) -> dict[str, Any]:
+        """Learn from one batch. Returns its line of the log; the loss is that before the step."""
+        ordered, named = arguments(self.source(self.rng))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # _blame tells
+            loss, cache = self.learner.loss(*ordered, **named, rng=self.rng)
+            grads = self.learner.loss_backward(cache)
+            norm = global_norm(grads, self.learner.spread)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                self._blame(cache, grads, loss, norm)
+            if self.clip:
+                clip_by_global_norm(grads, self.clip, norm)
+            rate = self.learning_rate
+            rate = float(rate(self.steps_done) if callable(rate) else rate)
+            self.optimizer.step(grads, rate, **self.spread)
+        self.steps_done += 1
+        if norm > OVERFLOWS:
+            self.require_finite()
+        return {"step": self.steps_done, "loss": float(loss), "rate": rate, "norm": norm}
+
+    def repeat(
+        self,
+        steps: int,
+        note: Callable[[dict[str, Any], bool], Any],
+        every: int = 100,
+        windows: int | None = None,
+        progress: bool = True,
+    ) -> bool:
+        """step() until `steps` are done. True if they are, False if Ctrl-C or SIGTERM stopped it.
+
+        note(line, pause) takes each line of the log. Every so many steps and at the end there is a
+        pause: held-out text is evaluated, at the end all of it. A signal to one process stops its
+        whole team after the same step.
+        """
+        from tqdm import tqdm
+
+        keep_freed_memory()
+        began, first, silent = time.perf_counter(), self.steps_done, not progress
+        bar = tqdm(total=steps, initial=first, unit="step", disable=silent or not self.team.leads)
+        with bar, one_thread(), stop_signals() as stopped:
+            while self.steps_done < steps and not self.team.any(stopped()):
+                line = self.step()
+                bar.update()
+                at_end = self.steps_done == steps
+                pause = at_end or self.steps_done % every == 0
+                if pause:
+                    self.require_finite()
+                if pause and self.heldout is not None:
+                    line["heldout"] = self.evaluate(None if at_end else windows).loss
+                    speed = (self.steps_done - first) / (time.perf_counter() - began)
+                    bar.set_postfix_str(postfix(line, speed * getattr(self.source, "tokens", 0)))
+                note(line, pause)
+        return self.steps_done == steps
+
+    def evaluate(self, windows: int | None = None) -> Evaluation:
+        """The model on all that is held out, or on its first `windows` windows."""
+        if self.heldout is None:
+            raise InputError("nothing is held out: give heldout, or a corpus, which holds text out")
+        result = evaluate(self.model, self.heldout, self.batch_size, windows)
+        self.evaluation = None if windows else (self.steps_done, result)  # not to make it twice
+        return result
+
+    def final_evaluation(self) -> Evaluation:
+        """On all that is held out, after the last step: the one that was made, or a new one."""
+        step, result = self.evaluation or (None, None)
+        return self.evaluate() if result is None or step != self.steps_done else result
+
+    def state(self) -> dict[str, Any]:
+        """Copies of all that the next steps depend on: dicts of arrays, numbers and texts.
+
+        Raises InputError where the optimizer or the batches cannot say theirs.
+        """
+        if reason := self.obstacle():
+            raise InputError(f"this training cannot be resumed: {reason}")
+        batches = {"batches": self.source.state()} if hasattr(self.source, "state") else {}
+        return {
+            "step": self.steps_done,
+            "rng": self.rng.bit_generator.state,
+            "params": {name: array.copy() for name, array in self.model.params.items()},
+            "optimizer": self.optimizer.state(),
+            **batches,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state()`, as if there had been no break."""
+        self.model.params.load(state["params"])
+        self.rng.bit_generator.state = state["rng"]
+        self.optimizer.load_state(state["optimizer"])
+        if "batches" in state:
+            self.source.load_state(state["batches"])
+        self.steps_done = state["step"]
+
+    def obstacle(self) -> str:
+        """Why this training cannot be resumed, or nothing."""
+        return obstacle("optimizer", self.optimizer) or obstacle("batches", self.source)
+
+    def __repr__(self) -> str:
+        model = f"{type(self.model).__name__}, {self.model.params.flat.size:,} parameters"
+        optimizer = type(self.optimizer).__name__
+        return (
+            f"{type(self).__name__}({model}; {self.source}; {optimizer}; step {self.steps_done:,})"
+        )
+
+    def _blame(self, cache: Any, grads: Any, loss: Any, norm: float) -> None:
+        """Raise Diverged naming the first array that went bad, in the order of computation."""
+        trees = [("parameter", self.model.params), *trees_of(cache), ("gradient", grads)]
+        trees += [("the loss", np.asarray(loss)), ("the norm of the gradient", np.asarray(norm))]
+        require_finite(f"step {self.steps_done + 1}", trees, self.steps_done > 0, self.clip)
+
+    def require_finite(self) -> None:
+        """Raise Diverged where a parameter or a number of the optimizer is not finite."""
+        trees = [("parameter", self.model.params)]
+        if hasattr(self.optimizer, "state"):
+            trees.append(("the optimizer's", self.optimizer.state()))
+        require_finite(f"after step {self.steps_done}", trees, self.steps_done > 0, self.clip)
 
 
-def _postfix(line: dict[str, Any], speed: float) -> str:
-    return f"loss {line['loss']:.3f}, held-out {line['heldout']:.3f}, {speed:,.0f} tokens/s"
+def train(
+    model: Any,
+    batches: Any,
+    steps: int = 2000,
+    learning_rate: float | Callable[[int], float] | None = None,
+    batch_size: int | None = None,
+    optimizer: Any = "adam",
+    *,
+    seed: int = 0,
+    rng: np.random.Generator | None = None,
+    heldout: Any = None,
+    progress: bool = True,
+    **options: Any,
+) -> TrainResult:
+    """Train a model in memory; nothing is written. Ctrl-C ends it early, with what it has learned.
 
-
-def _require_finite(run: Run, loss: Any, norm: float, cache: Any, grads: Any) -> None:
-    """Raise InputError naming the first array that went bad, in the order of computation."""
-    if math.isfinite(loss) and math.isfinite(norm):
-        return
-    what, place, value = "the loss", "", float(loss)
-    if math.isfinite(loss):
-        what, value = "the norm of the gradient", norm
-    trees: list[tuple[str, Any]] = [("parameter", run.model.params)]
-    for forward_cache, loss_cache in cache.caches if isinstance(cache, Shares) else [cache]:
-        trees += [("activation", forward_cache), ("output p(w)", loss_cache[0])]
-    for kind, tree in [*trees, ("gradient", grads)]:
-        if bad := first_non_finite(tree):
-            what, place, value = f"{kind} {bad.name}".strip(), f" at {list(bad.where)}", bad.value
-            break
-    raise InputError(
-        f"step {run.step + 1}: {what} is {value}{place}; training has diverged. The last good "
-        f"checkpoint, {run.checkpoint}, is as it was. Start a new run with a smaller "
-        f"--learning-rate, a longer --warmup, or a --clip below {run.config.clip or 'infinity'}"
+    batches: a corpus, ids, examples, a list of batches, a function of an rng: batches.source_of.
+    learning_rate: the peak of a schedule, or a function of the step. options: other fields of
+    TrainConfig, such as warmup, weight_decay and eval_every. Raises InputError before any work
+    where they do not fit together.
+    """
+    given: dict[str, Any] = {"steps": steps, "seed": seed, **options}
+    given["batch_size"] = batch_size_for(batches, model, batch_size)
+    if isinstance(optimizer, str):
+        given["optimizer"] = optimizer
+    if not (learning_rate is None or callable(learning_rate)):
+        given["learning_rate"] = learning_rate
+    config = TrainConfig.from_dict(given)
+    training = Training(
+        model,
+        batches,
+        config.optimizer_for if isinstance(optimizer, str) else optimizer,
+        learning_rate if callable(learning_rate) else config.rate,
+        config.clip,
+        batch_size=config.batch_size,
+        heldout=heldout,
+        rng=np.random.default_rng(seed) if rng is None else rng,
+        workers=config.workers,
     )
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Remember Ctrl-C and SIGTERM until the loop asks; a second one interrupts at once."""
-    seen: list[int] = []
-
-    def remember(signum: int, frame: Any) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(signum)
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    try:
-        before = [signal.signal(signum, remember) for signum in signals]
-    except ValueError:  # only the main thread may answer signals
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for signum, handler in zip(signals, before, strict=True):
-            signal.signal(signum, handler)
-
-
-# ---- what a person is told -------------------------------------------------------------------
-
-
-def introduction(run: Run) -> str:
-    """Before training: what, on what, how large, what to compare the loss with, and how long."""
-    model, config = run.model, run.config
-    options = ", ".join(f"{name} {value}" for name, value in model.config.to_dict().items())
-    lines = [
-        f"model   {type(model).__name__}, {model.params.flat.size:,} parameters: {options}",
-        f"corpus  {run.corpus.describe()}",
-        *(f"        {note}" for note in run.corpus.unknown_notes()),
-        *(f"        {nats:.4f} nats  {what}" for what, nats in landmarks(run.corpus).items()),
-        f"train   steps {run.step} to {config.steps}, {config.batch_size} windows each, "
-        f"{config.optimizer} at {config.learning_rate:g}; about {_time(seconds_needed(run))}",
-        f"folder  {run.folder}",
-    ]
-    if getattr(model.config, "context", "") == "all" and not model.config.causal:
-        lines.append("note    without the causal mask every position sees the token it predicts")
-    return "\n".join(lines)
-
-
-def landmarks(corpus: Corpus) -> dict[str, float]:
-    """Losses, in nats per token, that need no model: a loss means something only beside them."""
-    V = corpus.tokenizer.vocab_size
-    known = {f"knowing nothing: ln {V}": math.log(V)}
-    if corpus.entropy is not None:
-        return known | {"knowing everything: the entropy": corpus.entropy}
-    return known | {
-        "counting tokens (unigram)": unigram_nats(corpus.train, corpus.heldout, V),
-        "counting pairs (bigram)": bigram_nats(corpus.train, corpus.heldout, V),
-    }
-
-
-def verdict(result: Evaluation, corpus: Corpus, part: str = "held-out") -> str:
-    """One result in words, beside the entropy, or per character, so that tokenizers compare."""
-    extra = unknown = ""
-    if corpus.entropy is not None:
-        extra = f", {result.loss - corpus.entropy:+.4f} over the entropy"
-    elif part == "held-out" and (other := corpus.comparable(result.nats, result.tokens)):
-        extra = f", {other}"
-    if corpus.tokenizer.unknown is not None:
-        unknown = f", {corpus.unknown_share(part):.2%} unknown"
-    return (
-        f"{part:<9} {result.loss:.4f} nats per token{extra}; perplexity {result.perplexity:.3f}, "
-        f"accuracy {result.accuracy:.1%}; {result.tokens:,} tokens{unknown}"
+    result = TrainResult(training, vars(model.config) | vars(config))
+    every, windows = config.eval_every, config.eval_windows
+    training.repeat(
+        config.steps, lambda line, pause: result.log.append(line), every, windows, progress
     )
-
-
-def summary(run: Run) -> str:
-    """After training: how good it is on all held-out text, a sample, and where everything is."""
-    result = run.evaluate()
-    prompt = run.corpus.heldout[0, :1] if run.corpus.heldout.ndim == 2 else run.corpus.heldout[:1]
-    tokens = run.model.config.context_length if run.corpus.heldout.ndim == 2 else 200
-    sample = generate(run.model, prompt, GenerateConfig(tokens=tokens), np.random.default_rng(0))
-    text = run.corpus.tokenizer.decode(np.concatenate([prompt, sample.ids]))
-    return (
-        f"{verdict(result, run.corpus)}\n"
-        f"sample    {printable(text)}\n"
-        f"folder    {run.folder}: {', '.join(sorted(p.name for p in run.folder.iterdir()))}"
-    )
-
-
-def seconds_needed(run: Run) -> float:
-    """About how long the rest takes: a few steps of a copy are timed."""
-    config = run.config
-    model = Workers(run.model.astype(run.model.params.flat.dtype), config.workers)
-    T, B = run.model.config.context_length, config.batch_size // run.team.size
-    x, y = sample_batch(np.random.default_rng(0), run.corpus.train, B, T)
-    keep_freed_memory()
-    times = []
-    with one_thread():
-        for _ in range(3):
-            began = time.perf_counter()
-            _, cache = model.loss(x, y)
-            forward = time.perf_counter() - began
-            model.loss_backward(cache)
-            times.append((time.perf_counter() - began, forward))
-    step, forward = min(times)
-    left = config.steps - run.step
-    looks = left / config.eval_every * math.ceil(config.eval_windows / config.batch_size)
-    return left * step + looks * forward
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    if progress and result.remark:
+        print(result.remark, file=sys.stderr)
+    return result

@@ -205,9 +205,8 @@ class Transformer(Model):
         source (..., S)   target (..., T + 1): begin_id, the text, end_id, padding
         Nats per predicted token: begin_id and padding are not predicted.
         """
-        target = ops.check_ids("target", target, self.config.vocab_size)
-        logits, cache = self.forward(source, target[..., :-1], rng)
-        targets = np.where(target == self.config.padding_id, ops.IGNORE, target)[..., 1:]
+        target_in, targets = self.shifted(target)
+        logits, cache = self.forward(source, target_in, rng)
         smoothing = self.config.smoothing
         loss, loss_cache = ops.smoothed_cross_entropy_forward(logits, targets, smoothing)
         return loss, (cache, loss_cache)
@@ -216,6 +215,17 @@ class Transformer(Model):
         """dL/dparams of `loss`, times dL."""
         forward_cache, loss_cache = cache
         return self.backward(ops.smoothed_cross_entropy_backward(dL, loss_cache), forward_cache)
+
+    def shifted(self, target: Any) -> tuple[Array, Array]:
+        """What is read, and what is to be predicted after each.   (..., T + 1)  ->  2 x (..., T)"""
+        target = ops.check_ids("target", target, self.config.vocab_size)
+        targets = np.where(target == self.config.padding_id, ops.IGNORE, target)
+        return target[..., :-1], targets[..., 1:]
+
+    def logits_and_targets(self, source: Any, target: Any) -> tuple[Array, Array]:
+        """What `evaluate` compares, of the arguments of `loss`."""
+        target_in, targets = self.shifted(target)
+        return self.forward(source, target_in)[0], targets
 
     def next_logits(self, source: Any, target_in: Any) -> Array:  # type: ignore[override]
         """Logits (..., V) of the token that follows target_in (..., T)."""

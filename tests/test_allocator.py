@@ -79,7 +79,7 @@ def test_the_trainer_sets_it(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(training, "keep_freed_memory", lambda: calls.append(1))
     corpus = CorpusConfig(corpus="abab", sentences=20, heldout_sentences=5)
-    run = Run.start(tmp_path, AttentionLM, AttentionLMConfig(), corpus, TrainConfig(steps=1))
+    run = Run.from_configs(tmp_path, AttentionLM, AttentionLMConfig(), corpus, TrainConfig(steps=1))
     assert not calls
-    training.train(run, progress=False)
+    run.train(progress=False)
     assert calls

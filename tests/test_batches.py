@@ -1,7 +1,19 @@
 import numpy as np
 import pytest
 
-from numpylm.batches import sample_batch, sweep
+from numpylm.batches import (
+    Examples,
+    InTurn,
+    Windows,
+    arguments,
+    batch_size_for,
+    check_fit,
+    every_batch,
+    obstacle,
+    sample_batch,
+    source_of,
+    sweep,
+)
 from numpylm.errors import InputError
 
 T = 4
@@ -118,3 +130,179 @@ def test_windows_of_two_parts_of_one_text_never_meet():
 def test_what_cannot_be_cut_is_an_error_at_once(cut, data, B, T, message):
     with pytest.raises(InputError, match=message):
         cut(data, B, T)
+
+
+# ---- batches for any loss --------------------------------------------------------------------
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+class Sized:
+    """What source_of asks of a model."""
+
+    class config:
+        context_length = T
+        vocab_size = 100
+
+
+class Halves:
+    """A corpus of a reader's own: two parts and nothing else."""
+
+    train, heldout = stream(30), 30 + stream(12)
+
+
+@pytest.mark.parametrize("data", [stream(30), list(range(30)), table(6), Halves()])
+def test_ids_and_a_corpus_are_drawn_from_in_windows(data):
+    source = source_of(data, 3, Sized())
+    x, y = source(rng())
+    assert x.shape == (3, T) and (y == x + 1).all()
+    expected = sample_batch(rng(), getattr(data, "train", np.array(data)), 3, T)
+    np.testing.assert_array_equal(x, expected[0])
+
+
+def test_sentences_shorter_than_the_context_are_read_whole():
+    x, _ = source_of(table(6)[:, :3], 2, Sized())(rng())
+    assert x.shape == (2, 2)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_every_example_comes_once_before_any_comes_again(named):
+    arrays = np.arange(7), 10 * np.arange(7)
+    examples = Examples(dict(zip(("ids", "targets"), arrays, strict=True)) if named else arrays, 3)
+    draw, batches = rng(), []
+    for _ in range(6):
+        ordered, by_name = arguments(examples(draw))
+        ids, targets = by_name.values() if named else ordered
+        assert (targets == 10 * ids).all() and list(by_name) == ["ids", "targets"][: 2 * named]
+        batches.append(ids)
+    assert [len(ids) for ids in batches] == [3, 3, 1, 3, 3, 1]
+    first, second = np.concatenate(batches[:3]), np.concatenate(batches[3:])
+    assert sorted(first) == sorted(second) == list(range(7)) and list(first) != list(second)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Examples((np.arange(7),), 3), lambda: InTurn([1, 2, 3])], ids=["rows", "list"]
+)
+def test_a_source_goes_on_where_its_state_was_taken(make):
+    first, again = make(), make()
+    draw = rng()
+    for _ in range(4):
+        first(draw)
+    state, later = first.state(), rng(5)
+    wanted = [first(later) for _ in range(5)]
+    again.load_state(state)
+    later = rng(5)
+    for batch in wanted:
+        np.testing.assert_array_equal(again(later), batch)
+
+
+def test_the_batches_of_a_list_are_taken_in_turn():
+    source = source_of(["a", "b"], 3, Sized())
+    assert [source(rng()) for _ in range(5)] == ["a", "b", "a", "b", "a"]
+
+
+def test_an_iterable_is_walked_again_but_a_generator_ends():
+    class Twice:
+        def __iter__(self):
+            return iter("ab")
+
+    source = source_of(Twice(), 3, Sized())
+    assert [source(rng()) for _ in range(5)] == ["a", "b", "a", "b", "a"]
+    source = source_of((letter for letter in "ab"), 3, Sized())
+    source(rng()), source(rng())
+    with pytest.raises(InputError, match="have come to an end"):
+        source(rng())
+
+
+def test_a_function_of_an_rng_is_its_own_source():
+    def batches(rng):
+        return rng.integers(5)
+
+    assert source_of(batches, 3, Sized()) is batches
+
+
+@pytest.mark.parametrize(
+    ("heldout", "sizes"),
+    [
+        (Halves(), [2, 1]),  # eleven predictions in windows of four: 4 + 4, then 3
+        (stream(9), [2]),
+        ({"ids": np.arange(5)}, [2, 2, 1]),
+        ((np.arange(5),), [2, 2, 1]),
+        ([{"ids": stream(4)}], [4]),
+    ],
+)
+def test_every_batch_of_what_is_held_out_comes_once(heldout, sizes):
+    batches = [arguments(batch) for batch in every_batch(heldout, 2, Sized())]
+    assert [len([*ordered, *named.values()][0]) for ordered, named in batches] == sizes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("a text", r"not a str: make a corpus of it with Corpus\.from_text"),
+        (3, "not a int"),
+        (stream(4), "4 tokens are too few for a window of context_length = 4"),
+        (table(3)[:, :1], "no window of T = 0|must be an integer of at least 1"),
+        (np.arange(30) / 2, "must be an array of integer ids"),
+        (np.zeros((3, 9), int), "sentences of 9 tokens need a model with context_length 8 or more"),
+        ({}, "one row for each example"),
+        ({"ids": np.arange(3), "targets": np.arange(4)}, r"\[\(3,\), \(4,\)\]"),
+        ([], "batches are empty"),
+    ],
+)
+def test_what_holds_no_batches_is_named(wrong, words):
+    with pytest.raises(InputError, match=words):
+        source_of(wrong, 3, Sized())
+
+
+def test_a_batch_that_is_neither_a_tuple_nor_a_dict_is_named():
+    with pytest.raises(InputError, match=r"tuple of the arguments of model\.loss.*not a ndarray"):
+        arguments(stream(3))
+
+
+def test_a_batch_has_no_more_windows_than_there_are():
+    assert batch_size_for(stream(10), Sized(), None) == 6  # starts 0 to 5
+    assert batch_size_for(stream(100), Sized(), None) == 32
+    assert batch_size_for(table(5), Sized(), 5) == 5
+    assert batch_size_for({"ids": stream(3)}, Sized(), None) == 32
+    with pytest.raises(InputError, match="batch_size 7 is more than the 6 windows"):
+        batch_size_for(stream(10), Sized(), 7)
+
+
+class Fits(Sized):
+    params = loss = loss_backward = None
+
+
+def test_a_vocabulary_that_is_too_small_is_told_before_any_work():
+    class Wide(Halves):
+        class tokenizer:
+            vocab_size = 101
+
+    check_fit(Fits(), Halves())
+    with pytest.raises(InputError, match=r"has 101 symbols.*vocab_size is 100.*corpus\.tokenizer"):
+        check_fit(Fits(), Wide())
+    with pytest.raises(InputError, match=r"train must lie in \[0, 100\).*found 100"):
+        check_fit(Fits(), stream(101))
+    with pytest.raises(InputError, match=r"heldout must lie in \[0, 100\).*found 100"):
+        check_fit(Fits(), Halves(), stream(101))
+
+
+@pytest.mark.parametrize("model", [Fits, Sized(), None, "GPT"])
+def test_what_is_no_model_is_named(model):
+    with pytest.raises(InputError, match="model must have params, loss and loss_backward"):
+        check_fit(model, Halves())
+
+
+def test_what_cannot_be_resumed_says_why():
+    class Silent:
+        def step(self, grads, learning_rate):
+            pass
+
+    assert obstacle("optimizer", Silent()) == (
+        "its optimizer, a Silent, has no state() and load_state(state)"
+    )
+    assert "batches, a generator" in obstacle("batches", source_of((b for b in "ab"), 3, Sized()))
+    for source in (Windows(stream(9), 2, T), InTurn([1]), Examples((stream(3),), 2), lambda rng: 0):
+        assert obstacle("batches", source) == ""

@@ -27,7 +27,6 @@ from numpylm.gradcheck import central_difference
 from numpylm.model import Model
 from numpylm.ops import cross_entropy_backward
 from numpylm.runs import Run, TrainConfig
-from numpylm.training import train
 from numpylm.transformer import Transformer, TransformerConfig
 
 EXACT = 1e-12  # rounding in float64
@@ -251,7 +250,7 @@ def test_the_four_paths_are_drawn_beside_their_sum_which_is_the_gradient():
 
 
 def start(folder, corpus, context_length=8):
-    return Run.start(
+    return Run.from_configs(
         folder,
         AttentionLM,
         AttentionLMConfig(context_length=context_length, width=6),
@@ -262,7 +261,7 @@ def start(folder, corpus, context_length=8):
 
 def test_the_pictures_of_a_run_are_written_into_its_folder(tmp_path):
     run = start(tmp_path, {})
-    train(run, progress=False)
+    run.train(progress=False)
     paths = draw_run(run)
     assert paths == [tmp_path / f"{name}.png" for name in ("loss", "embeddings", "attention")]
     for path in paths:
@@ -271,7 +270,7 @@ def test_the_pictures_of_a_run_are_written_into_its_folder(tmp_path):
 
 def test_the_pictures_of_a_run_show_its_numbers_and_its_words(tmp_path):
     run = start(tmp_path, {})
-    train(run, progress=False)
+    run.train(progress=False)
     pictures = run_pictures(run)
     batch, heldout, *levels = pictures["loss"].axes[0].get_lines()
     assert data_of(batch)[0] == [1, 2, 3, 4] and data_of(heldout)[0] == [2, 4]
@@ -302,7 +301,7 @@ class Reader(AttentionLM):
 
 def test_the_pictures_of_a_readers_own_model_are_those_of_what_it_has(tmp_path):
     run = start(tmp_path, {})
-    train(run, progress=False)
+    run.train(progress=False)
     run.model = Reader(run.model.config)
     assert list(run_pictures(run)) == ["loss", "embeddings", "attention"]
     run.model = Bigram(vocab_size=run.model.config.vocab_size)
@@ -312,7 +311,7 @@ def test_the_pictures_of_a_readers_own_model_are_those_of_what_it_has(tmp_path):
 
 def test_a_model_of_several_heads_is_drawn_by_the_first_head_of_its_last_block(tmp_path):
     run = start(tmp_path, {})
-    train(run, progress=False)
+    run.train(progress=False)
     sizes = {"vocab_size": run.model.config.vocab_size, "context_length": 8}
     run.model = GPT(layers=2, heads=2, width=8, **sizes)
     axes = run_pictures(run)["attention"].axes[0]
@@ -331,7 +330,7 @@ def test_a_long_context_is_drawn_as_far_as_it_can_be_read(tmp_path):
 def test_a_text_of_odd_symbols_is_drawn_without_a_warning(tmp_path):
     (tmp_path / "some.txt").write_text("$x$ 好 é\n\\alpha_b " * 60, encoding="utf-8")
     run = start(tmp_path / "run", {"text": str(tmp_path / "some.txt")})
-    train(run, progress=False)
+    run.train(progress=False)
     assert len(draw_run(run)) == 3
 
 
@@ -356,8 +355,8 @@ def test_the_committed_figures_are_those_that_the_command_draws(course):
 def test_on_topics_the_words_of_a_topic_lie_together(tmp_path):
     """What the caption in the README claims of the picture, measured in all dimensions."""
     defaults = AttentionLMConfig(), CorpusConfig(), TrainConfig(steps=300)
-    run = Run.start(tmp_path, AttentionLM, *defaults)
-    train(run, progress=False)
+    run = Run.from_configs(tmp_path, AttentionLM, *defaults)
+    run.train(progress=False)
     E, symbols = run.model.params["E"], run.corpus.tokenizer.symbols
     topic = {w: n for n, words in enumerate(figures.TOPICS.values()) for w in words.split()}
     distance = np.linalg.norm(E[:, None] - E, axis=-1) + np.diag([np.inf] * len(E))

@@ -23,7 +23,6 @@ from numpylm.huggingface import from_pretrained, save_pretrained
 from numpylm.huggingface_layouts import LAYOUTS, places_of, shapes_of
 from numpylm.ops import IGNORE
 from numpylm.runs import Run, TrainConfig, load_trained
-from numpylm.training import train
 
 PARITY = 1e-10  # what is promised in float64; 6e-15 is seen
 PARITY_32 = 1e-4  # a thousand roundings of float32; 3e-6 is seen
@@ -180,8 +179,10 @@ def test_transformers_opens_what_is_saved_and_gives_the_same_logits(
 def test_a_gpt_trained_here_goes_on_in_transformers(tmp_path, hugging_face):
     config = GPTConfig(context_length=8, layers=2, heads=2, width=8, dropout=0.1, bias=False)
     corpus = CorpusConfig(sentences=40, heldout_sentences=10)
-    run = Run.start(tmp_path / "run", GPT, config, corpus, TrainConfig(steps=5, batch_size=4))
-    train(run, progress=False)
+    run = Run.from_configs(
+        tmp_path / "run", GPT, config, corpus, TrainConfig(steps=5, batch_size=4)
+    )
+    run.train(progress=False)
     model = load_trained(tmp_path / "run").model
     save_pretrained(model, tmp_path / "opened")
     theirs = opened(hugging_face, "GPT2LMHeadModel", tmp_path / "opened")

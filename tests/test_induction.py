@@ -22,7 +22,7 @@ from numpylm.course.induction import (
 def run():
     """Two layers that have hardly learned, on few sentences."""
     with pytest.MonkeyPatch.context() as patch:
-        small = dataclasses.replace(induction.LANGUAGE, sentences=50, heldout_sentences=20)
+        small = dataclasses.replace(induction.LANGUAGE, sentences=150, heldout_sentences=20)
         patch.setattr(induction, "LANGUAGE", small)
         yield train_layers(2, InductionConfig(steps=2))
 
@@ -48,7 +48,7 @@ def with_attention(monkeypatch, *layers):
 
 
 def test_the_score_is_1_for_a_perfect_head_and_0_for_one_that_never_looks_there(run, monkeypatch):
-    after = after_the_same(run.corpus.heldout[:, :-1])
+    after = after_the_same(run.batches.heldout[:, :-1])
     perfect = after / np.maximum(after.sum(axis=-1, keepdims=True), 1)
     never = np.broadcast_to(np.eye(T), after.shape) * ~after
     with_attention(monkeypatch, perfect, never, 0.25 * perfect)
@@ -56,14 +56,14 @@ def test_the_score_is_1_for_a_perfect_head_and_0_for_one_that_never_looks_there(
 
 
 def test_what_follows_digits_does_not_count(run, monkeypatch):
-    after = after_the_same(run.corpus.heldout[:, :-1])
+    after = after_the_same(run.batches.heldout[:, :-1])
     after[:, 0::2] = False
     with_attention(monkeypatch, after / np.maximum(after.sum(axis=-1, keepdims=True), 1))
     assert induction_scores(run) == [0]
 
 
 def test_the_weights_of_every_layer_are_those_of_its_only_head(run):
-    ids = run.corpus.heldout[:3, :-1]
+    ids = run.batches.heldout[:3, :-1]
     weights = attention_of(run, ids)
     assert [a.shape for a in weights] == [(3, T, T)] * 2
     for a in weights:
@@ -73,7 +73,7 @@ def test_the_weights_of_every_layer_are_those_of_its_only_head(run):
 def test_the_picture_marks_those_pairs_in_each_layer(run):
     *maps, _ = draw_induction(run).axes
     assert [axes.get_title() for axes in maps] == ["layer 1", "layer 2"]
-    after = after_the_same(run.corpus.heldout[:1, :-1])[0]
+    after = after_the_same(run.batches.heldout[:1, :-1])[0]
     after[1::2] = False
     for axes in maps:
         keys, queries = axes.lines[0].get_data()
@@ -81,7 +81,7 @@ def test_the_picture_marks_those_pairs_in_each_layer(run):
 
 
 def test_the_command_compares_one_layer_with_two(tmp_path, capsys, monkeypatch):
-    small = dataclasses.replace(induction.LANGUAGE, sentences=50, heldout_sentences=20)
+    small = dataclasses.replace(induction.LANGUAGE, sentences=150, heldout_sentences=20)
     monkeypatch.setattr(induction, "LANGUAGE", small)
     assert main(["induction", "--steps", "2", "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -197,12 +197,12 @@ def test_nothing_falls_below_the_entropy(excess):
 
 def test_excess_is_loss_minus_what_the_true_law_pays_on_the_same_sentences():
     run = train_rung(Job("table", "markov", 0, 1))
-    law, symbols = LANGUAGES["markov"](), np.array(run.corpus.tokenizer.symbols)
+    law, symbols = LANGUAGES["markov"](), np.array(run.batches.tokenizer.symbols)
     P = {x: [p for p, _, _ in law.step(i)] for i, x in enumerate(law.symbols)}
     truth = np.mean(
         [
             -math.log(P[x][law.symbols.index(y)])
-            for s in symbols[run.corpus.heldout]
+            for s in symbols[run.batches.heldout]
             for x, y in pairwise(s)
         ]
     )

@@ -14,8 +14,10 @@ from numpylm.checks import gradient_cases
 from numpylm.checks.gradient_cases import model_cases
 from numpylm.corpora import CorpusConfig, corpus_names
 from numpylm.course import course_figures
-from numpylm.runs import RECIPES, Run, load_trained
+from numpylm.recipes import RECIPES
+from numpylm.runs import Run
 from numpylm.sampling import GenerateConfig
+from numpylm.trained import load_trained
 
 TINY = ["--steps", "6", "--eval-every", "3", "--sentences", "30", "--heldout-sentences", "10"]
 TEXT = "the cat sat on the mat and the dog lay on the rug. " * 12
@@ -157,7 +159,7 @@ def test_every_flag_reaches_its_config(call):
     assert call("train", "--out", "run", *TINY, "--width", 5, "--no-causal", "--beta1", 0.5)[0] == 0
     run = Run.resume(Path("run"))
     assert (run.model.config.width, run.model.config.causal) == (5, False)
-    assert (run.config.beta1, run.config.steps, run.corpus_config.sentences) == (0.5, 6, 30)
+    assert (run.config.beta1, run.config.steps, run.corpus.config.sentences) == (0.5, 6, 30)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_runs_without_a_name_get_a_folder_of_their_own(call):
 
 
 def test_a_stopped_run_says_how_to_go_on_and_ends_with_130(call, monkeypatch):
-    monkeypatch.setattr("numpylm.training.train", lambda run: False)
+    monkeypatch.setattr("numpylm.runs.Run.train", lambda run: False)
     code, out, _ = call("train", "--out", "my run", *TINY)
     assert code == 130
     assert "python -m numpylm train --resume 'my run'" in out
@@ -194,7 +196,7 @@ def test_ctrl_c_outside_of_training_is_one_line_too(call, folder, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("numpylm.sampling.generate", interrupted)
+    monkeypatch.setattr("numpylm.sampling.generate_ids", interrupted)
     code, _, err = call("generate", folder, "--prompt", "coin")
     assert code == 130 and err == "numpylm: interrupted; what was saved is whole\n"
 
@@ -222,7 +224,7 @@ def test_a_recipe_starts_from_its_own_defaults(call, text_file):
     code, out, _ = call("train", "--model", "nanogpt-cpu", "--text", text_file, *tiny)
     assert code == 0 and "per character" in out
     about = load_trained("runs/nanogpt-cpu-some").about
-    assert about["model"] == "gpt" and about["model_config"]["bias"] is False
+    assert about["model"] == "GPT" and about["model_config"]["bias"] is False
     assert about["train"]["beta2"] == 0.99 and about["train"]["batch_size"] == 12
 
 

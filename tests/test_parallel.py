@@ -21,8 +21,8 @@ from numpylm.gpt import GPT, GPTConfig
 from numpylm.ops import IGNORE
 from numpylm.optim import SGD, Adam, global_norm
 from numpylm.parallel import ALONE, Shares, Team, Workers, ring_all_reduce_seconds
+from numpylm.reports import seconds_needed
 from numpylm.runs import Run, TrainConfig
-from numpylm.training import seconds_needed, train, train_step
 from numpylm.transformer import Transformer, TransformerConfig
 
 ROUNDING = 1e-13  # relative, float64: sums of a few hundred numbers in another order
@@ -48,7 +48,7 @@ def batch():
 
 
 def gradient(learner, x, y, rng=None):
-    loss, cache = learner.loss(x, y, rng)
+    loss, cache = learner.loss(x, y, rng=rng)
     return loss, learner.loss_backward(cache).flat
 
 
@@ -100,9 +100,9 @@ def test_the_shares_are_computed_at_once_by_threads(monkeypatch):
     together = threading.Barrier(2)  # none of the two can pass alone
     model, loss = gpt(), GPT.loss
 
-    def meet(*args):
+    def meet(*args, rng):
         together.wait(HANG)
-        return loss(model, *args)
+        return loss(model, *args, rng)
 
     monkeypatch.setattr(model, "loss", meet)
     _, cache = Workers(model, 2).loss(*batch())
@@ -118,12 +118,12 @@ def test_a_number_of_workers_gives_the_same_bytes_each_time():
 def test_every_share_drops_numbers_of_its_own_and_the_order_of_the_data_stays():
     rng, x = np.random.default_rng(7), np.zeros((4, T), int)
     before = rng.bit_generator.state
-    _, cache = Workers(gpt(0.3), 2).loss(x, x, rng)
+    _, cache = Workers(gpt(0.3), 2).loss(x, x, rng=rng)
     first, second = (forward.dropout for forward, _ in cache.caches)
     assert first.shape == second.shape and not np.array_equal(first, second)
     assert rng.bit_generator.state == before
     rng.integers(V)  # as the next batch does
-    _, cache = Workers(gpt(0.3), 2).loss(x, x, rng)
+    _, cache = Workers(gpt(0.3), 2).loss(x, x, rng=rng)
     assert not np.array_equal(cache.caches[0][0].dropout, first)
 
 
@@ -183,7 +183,7 @@ def test_an_optimizer_on_threads_changes_the_same_bits(monkeypatch, kind):
 
 
 def start(folder, model=None, **train_config):
-    return Run.start(
+    return Run.from_configs(
         folder,
         GPT,
         GPTConfig(context_length=8, layers=1, heads=2, width=8, **(model or {})),
@@ -199,18 +199,18 @@ def losses(folder):
 
 def test_a_run_with_workers_learns_what_a_run_without_learns(tmp_path):
     for workers in (1, 3):
-        assert train(start(tmp_path / str(workers), workers=workers), progress=False)
+        assert start(tmp_path / str(workers), workers=workers).train(progress=False)
     assert losses(tmp_path / "3") == pytest.approx(losses(tmp_path / "1"), rel=SINGLE)
 
 
 def test_a_run_with_workers_and_dropout_resumes_to_the_same_bytes(tmp_path):
     options = {"model": {"dropout": 0.2}, "workers": 2}
     whole, broken = (start(tmp_path / name, **options) for name in "ab")
-    assert train(whole, progress=False)
+    assert whole.train(progress=False)
     for _ in range(4):
-        train_step(broken)
+        broken.step()
     broken.save()
-    assert train(Run.resume(broken.folder), progress=False)
+    assert Run.resume(broken.folder).train(progress=False)
     assert broken.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
 
 
@@ -224,7 +224,7 @@ def test_numbers_that_are_not_finite_are_found_in_the_share_that_has_them(tmp_pa
     run = start(tmp_path, workers=2)
     run.model.params["block0.feed_forward.w_in"][...] = 1e30  # overflows in both threads, unwarned
     with pytest.raises(InputError, match="step 1: activation norm"):
-        train(run, progress=False)
+        run.train(progress=False)
 
 
 def test_the_time_a_run_needs_is_told_for_its_workers(tmp_path):
@@ -325,13 +325,13 @@ def test_a_process_that_is_killed_ends_the_other_and_leaves_the_last_checkpoint(
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-    assert Run.resume(tmp_path / "run").step % 5 == 0
+    assert Run.resume(tmp_path / "run").steps_done % 5 == 0
 
 
 def require_stopped_and_saved(process, folder):
     code, said = end_of(process)
     assert code != 0 and "stopped after step" in said
-    assert Run.resume(folder).step == len(losses(folder))
+    assert Run.resume(folder).steps_done == len(losses(folder))
 
 
 @needs_mpi
@@ -362,10 +362,12 @@ def test_a_save_notices_parameters_that_differ_between_processes(tmp_path):
         two(
             "-c",
             "import sys; from pathlib import Path; from numpylm.parallel import Team\n"
-            "from numpylm.runs import RECIPES, Run; from numpylm.attention_lm import AttentionLM\n"
+            "from numpylm.recipes import RECIPES; from numpylm.runs import Run\n"
+            "from numpylm.attention_lm import AttentionLM\n"
             "_, model, corpus, train = RECIPES['attention'][:4]\n"
             "with Team.over_mpi() as team:\n"
-            "    run = Run.start(Path(sys.argv[1]), AttentionLM, model, corpus, train, team=team)\n"
+            "    folder, start = Path(sys.argv[1]), Run.from_configs\n"
+            "    run = start(folder, AttentionLM, model, corpus, train, team=team)\n"
             "    run.save()\n"
             "    print('agreed', flush=True)\n"
             "    run.model.params['E'][1, 2] += team.rank * 1e-6\n"

@@ -11,8 +11,8 @@ from numpylm.errors import InputError
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.sampling import (
     GenerateConfig,
-    generate,
     generate_batch,
+    generate_ids,
     next_probabilities,
     sample_token,
     score,
@@ -229,14 +229,14 @@ def test_what_is_no_distribution_is_rejected(p):
 def test_the_model_sees_the_last_context_length_tokens():
     model = Recorder(vocab_size=6, context_length=4)
     config = GenerateConfig(tokens=5, temperature=0)
-    generated = generate(model, [0, 1], config, np.random.default_rng(0))
+    generated = generate_ids(model, [0, 1], config, np.random.default_rng(0))
     assert generated.ids.tolist() == [2, 3, 4, 5, 0]
     assert model.seen == [[0, 1], [0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5]]
 
 
 def test_a_prompt_longer_than_the_context_is_cropped_from_the_left():
     model = Recorder(vocab_size=6, context_length=4)
-    generate(model, [5, 4, 3, 2, 1, 0], GenerateConfig(tokens=1), np.random.default_rng(0))
+    generate_ids(model, [5, 4, 3, 2, 1, 0], GenerateConfig(tokens=1), np.random.default_rng(0))
     assert model.seen == [[3, 2, 1, 0]]
 
 
@@ -247,14 +247,15 @@ def test_temperature_0_follows_the_argmax_of_the_model(context):
     ids = [3, 1]
     for _ in range(8):
         ids.append(int(model.next_logits(ids[-5:]).argmax()))
-    generated = generate(model, [3, 1], config, np.random.default_rng(0))
+    generated = generate_ids(model, [3, 1], config, np.random.default_rng(0))
     assert generated.ids.tolist() == ids[2:]
 
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another():
     config = GenerateConfig(tokens=30, temperature=1.5)
     first, again, other = (
-        generate(attention_lm(), [3, 1], config, np.random.default_rng(seed)) for seed in (4, 4, 5)
+        generate_ids(attention_lm(), [3, 1], config, np.random.default_rng(seed))
+        for seed in (4, 4, 5)
     )
     assert np.array_equal(first.ids, again.ids)
     assert np.array_equal(first.probabilities, again.probabilities)
@@ -266,7 +267,7 @@ def test_recorded_probabilities_are_the_model_s_own_whatever_the_options():
     enter."""
     model = Recorder(vocab_size=6)
     config = GenerateConfig(tokens=40, temperature=3.0, top_k=4)
-    generated = generate(model, [0], config, np.random.default_rng(6))
+    generated = generate_ids(model, [0], config, np.random.default_rng(6))
     follows = generated.ids == (np.append(0, generated.ids[:-1]) + 1) % 6
     assert follows.any() and not follows.all()
     want = np.where(follows, math.e, 1.0) / (math.e + 5)
@@ -274,13 +275,13 @@ def test_recorded_probabilities_are_the_model_s_own_whatever_the_options():
 
 
 def test_no_tokens_are_a_valid_wish():
-    generated = generate(Recorder(), [1], GenerateConfig(tokens=0), np.random.default_rng(0))
+    generated = generate_ids(Recorder(), [1], GenerateConfig(tokens=0), np.random.default_rng(0))
     assert generated.ids.shape == generated.probabilities.shape == (0,)
 
 
 def test_the_prompt_is_left_unchanged():
     prompt = np.array([1, 2, 3])
-    generate(Recorder(), prompt, GenerateConfig(tokens=3), np.random.default_rng(0))
+    generate_ids(Recorder(), prompt, GenerateConfig(tokens=3), np.random.default_rng(0))
     assert prompt.tolist() == [1, 2, 3]
 
 
@@ -290,7 +291,7 @@ def test_the_prompt_is_left_unchanged():
 )
 def test_a_prompt_that_is_no_text_of_the_model_is_rejected(prompt, message):
     with pytest.raises(InputError, match=message):
-        generate(Recorder(), prompt, GenerateConfig(), np.random.default_rng(0))
+        generate_ids(Recorder(), prompt, GenerateConfig(), np.random.default_rng(0))
 
 
 def test_a_negative_number_of_tokens_is_rejected():
@@ -305,7 +306,7 @@ def test_a_negative_number_of_tokens_is_rejected():
 def test_score_finds_the_probabilities_that_generate_recorded(context):
     """Over twice the context length, so that the crop is the same in both."""
     model = attention_lm(context)
-    generated = generate(model, [3, 1], GenerateConfig(tokens=12), np.random.default_rng(7))
+    generated = generate_ids(model, [3, 1], GenerateConfig(tokens=12), np.random.default_rng(7))
     nats = score(model, [3, 1, *generated.ids])
     assert nats.shape == (13,)
     np.testing.assert_allclose(nats[1:], -np.log(generated.probabilities), rtol=NEAR)
@@ -341,8 +342,8 @@ class WithoutCache:
 def test_with_the_cache_the_tokens_are_those_without_it_also_beyond_the_context(tokens):
     model, config = small_gpt(), GenerateConfig(tokens=tokens)
     for prompt in ([3], [1, 2, 3, 4], list(range(9))):
-        one = generate(model, prompt, config, np.random.default_rng(1))
-        other = generate(WithoutCache(model), prompt, config, np.random.default_rng(1))
+        one = generate_ids(model, prompt, config, np.random.default_rng(1))
+        other = generate_ids(WithoutCache(model), prompt, config, np.random.default_rng(1))
         np.testing.assert_array_equal(one.ids, other.ids)
         np.testing.assert_allclose(
             one.probabilities, other.probabilities, rtol=0, atol=CACHE_TOLERANCE
@@ -354,7 +355,7 @@ def test_prompts_of_different_lengths_in_one_batch_are_continued_as_if_alone():
     prompts = [[4], [1, 2, 3], [9, 8, 7, 6, 5, 4, 3, 2]]
     together = generate_batch(model, prompts, config, [np.random.default_rng(n) for n in range(3)])
     for n, prompt in enumerate(prompts):
-        alone = generate(model, prompt, config, np.random.default_rng(n))
+        alone = generate_ids(model, prompt, config, np.random.default_rng(n))
         np.testing.assert_array_equal(together[n].ids, alone.ids)
         np.testing.assert_allclose(
             together[n].probabilities, alone.probabilities, rtol=0, atol=CACHE_TOLERANCE
@@ -366,7 +367,7 @@ def test_each_token_is_read_once_while_the_text_fits():
     sizes = []
     extend = model.extend
     model.extend = lambda ids, past: sizes.append(ids.shape[1]) or extend(ids, past)
-    generate(model, [1, 2], GenerateConfig(tokens=7), np.random.default_rng(0))
+    generate_ids(model, [1, 2], GenerateConfig(tokens=7), np.random.default_rng(0))
     assert sizes == [2, 1, 1, 1, 1, 6, 6]
 
 

@@ -41,7 +41,8 @@ PARTS = {  # the reading order
     "Its relatives": "bert bert_heads transformer watching",
     "From text to batches": "tokenizers unicode_text languages corpora encodings batches",
     "From logits to text and scores": "sampling translate metrics answers",
-    "Runs, files and options": "runs checkpoints config errors",
+    "Runs, files and options": "train_config divergence reports runs trained logs recipes signals "
+    "checkpoints config errors",
     "Several workers": "parallel allocator",
     "To and from Hugging Face": "huggingface huggingface_layouts sentence_embeddings",
     "Pictures and the command line": "figures commands course_commands __main__",

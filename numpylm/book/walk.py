@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..attention_lm import AttentionLM, AttentionLMConfig
-from ..batches import sample_batch
 from ..corpora import CorpusConfig, load_corpus
 from ..course.cards import source_of
 from ..course.notation import FORMULAS, resolve
 from ..errors import InputError
-from ..optim import Adam
+from ..training import train
 from .index import Index
 from .pages import page
 from .text import code, typeset
@@ -305,10 +304,8 @@ def _topics(width: int = 3, tokens: int = 5, steps: int = 400) -> dict[str, Any]
     corpus = load_corpus(CorpusConfig(), config.context_length)
     rng = np.random.default_rng(0)
     model = AttentionLM(config, rng, np.float64)
-    optimizer = Adam(model.params)
-    for _ in range(steps):
-        _, cache = model.loss(*sample_batch(rng, corpus.train, 64, config.context_length))
-        optimizer.step(model.loss_backward(cache), 0.03)
+    options = {"schedule": "constant", "clip": 0, "eval_every": steps}
+    train(model, corpus, steps, 0.03, 64, rng=rng, progress=False, **options)
     sentence = corpus.heldout[0, : tokens + 1].tolist()
     words = corpus.tokenizer.symbols
     return {

@@ -14,16 +14,16 @@ from ..checks.oracles import ORACLES, Kills
 from ..corpora import CorpusConfig
 from ..figures import STYLE, four_paths, panels, run_pictures, save_figures, three_masks, v_curve
 from ..ops import Array, attention_forward, causal_mask, cross_entropy_backward
-from ..runs import Run, TrainConfig
-from ..training import train
+from ..runs import Run
+from ..train_config import TrainConfig
 
 
 def draw_course(folder: Path) -> list[Path]:
     """The README's figures of section 4. Trains its model on `topics`, in a folder that goes."""
     with tempfile.TemporaryDirectory() as scratch:
         defaults = AttentionLMConfig(), CorpusConfig(), TrainConfig()
-        run = Run.start(Path(scratch) / "topics", AttentionLM, *defaults)
-        train(run, progress=False)
+        run = Run.from_configs(Path(scratch) / "topics", AttentionLM, *defaults)
+        run.train(progress=False)
         pictures = {f"topics_{name}": figure for name, figure in run_pictures(run).items()}
     pictures["v_curve"] = _v_curve_of_section_4()
     pictures["four_paths"] = _four_paths_of_s1_s2_s3()

@@ -14,7 +14,6 @@ derive how large it would have to be.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,9 +22,7 @@ from ..config import Config, option
 from ..corpora import CorpusConfig, load_corpus
 from ..gpt import GPT, GPTConfig
 from ..ops import Array
-from ..parallel import one_thread
-from ..runs import Run, TrainConfig
-from ..training import train_step
+from ..training import Training, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,23 +39,26 @@ class InductionConfig(Config):
     seed: int = option(0, "seed of the initial numbers and the order of the data", minimum=0)
 
 
-def train_layers(layers: int, config: InductionConfig) -> Run:
-    """A GPT of so many layers, each with one head, trained on `recall`. The run fills no folder.
+def train_layers(layers: int, config: InductionConfig) -> Training:
+    """A GPT of so many layers, each with one head, trained on `recall`.
 
     Weights start at 0.1 and batches are large: with 0.02, or 32 sentences, heads form much later.
     """
     corpus = load_corpus(LANGUAGE, T)
     V = corpus.tokenizer.vocab_size
     gpt_config = GPTConfig(V, T, layers=layers, heads=1, width=32, init_std=0.1)
-    train_config = TrainConfig(
-        steps=config.steps, batch_size=128, learning_rate=0.005, warmup=50, seed=config.seed
-    )
     rng = np.random.default_rng(config.seed)
-    run = Run(Path(), GPT(gpt_config, rng), LANGUAGE, corpus, train_config, rng)
-    with one_thread():
-        for _ in range(config.steps):
-            train_step(run)
-    return run
+    return train(
+        GPT(gpt_config, rng),
+        corpus,
+        config.steps,
+        learning_rate=0.005,
+        batch_size=128,
+        warmup=50,
+        eval_every=config.steps,
+        progress=False,
+        rng=rng,
+    ).training
 
 
 def after_the_same(ids: Array) -> Array:
@@ -72,13 +72,13 @@ def after_the_same(ids: Array) -> Array:
     return after
 
 
-def induction_scores(run: Run) -> list[float]:
+def induction_scores(run: Training) -> list[float]:
     """For each layer: how much of its attention goes where an induction head looks.
 
     Mean of Σ_j a_tj [j is after the same letter] over the letters that came before, in held-out
     sentences: 1 for a perfect induction head.
     """
-    ids = run.corpus.heldout[:, :-1]
+    ids = run.batches.heldout[:, :-1]
     after = after_the_same(ids)
     after[:, 1::2] = False  # what follows a digit is random
     came_before = after.any(axis=-1)
@@ -86,15 +86,15 @@ def induction_scores(run: Run) -> list[float]:
     return [float(w) for w in weight]
 
 
-def attention_of(run: Run, ids: Array) -> list[Array]:
+def attention_of(run: Training, ids: Array) -> list[Array]:
     """The weights (N, T, T) of the one head of each layer."""
     _, cache = run.model.forward(ids)
     return [a[:, 0] for a in run.model.attention_maps(cache).values()]
 
 
-def induction_text(run: Run) -> str:
+def induction_text(run: Training) -> str:
     """What a model reaches, and the score of each of its layers."""
-    loss, entropy = run.evaluate().loss, run.corpus.entropy or 0.0
+    loss, entropy = run.final_evaluation().loss, run.batches.entropy or 0.0
     scores = ", ".join(f"{score:.2f}" for score in induction_scores(run))
     return (
         f"layers: {run.model.config.layers}   nats per token: {loss:.3f}, "
@@ -102,15 +102,15 @@ def induction_text(run: Run) -> str:
     )
 
 
-def draw_induction(run: Run) -> "Figure":
+def draw_induction(run: Training) -> "Figure":
     """What each layer reads in the first held-out sentence, and where an induction head looks."""
     from ..figures import marked_attention
 
-    ids = run.corpus.heldout[:1, :-1]
+    ids = run.batches.heldout[:1, :-1]
     after = after_the_same(ids)
     after[:, 1::2] = False
     return marked_attention(
         {f"layer {n}": a[0] for n, a in enumerate(attention_of(run, ids), start=1)},
-        [run.corpus.tokenizer.symbols[i] for i in ids[0]],
+        [run.batches.tokenizer.symbols[i] for i in ids[0]],
         after[0],
     )

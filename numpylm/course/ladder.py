@@ -29,7 +29,6 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -41,9 +40,7 @@ from ..errors import InputError
 from ..gpt import GPT
 from ..languages import LANGUAGES, Language, State
 from ..model import Model
-from ..parallel import one_thread
-from ..runs import Run, TrainConfig
-from ..training import train_step
+from ..training import Training, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -180,20 +177,16 @@ class Job(NamedTuple):
     steps: int
 
 
-def train_rung(job: Job) -> Run:
-    """Train one rung on one language. The run fills no folder."""
+def train_rung(job: Job) -> Training:
+    """Train one rung on one language."""
     rung, corpus = RUNGS[job.rung], _corpus(job.language)
     V = corpus.tokenizer.vocab_size
     config = rung.model.Config.from_dict(
         {"vocab_size": V, "context_length": T, "width": C, **rung.options}
     )
-    train_config = TrainConfig(steps=job.steps, seed=job.seed)
     rng = np.random.default_rng(job.seed)
-    run = Run(Path(), rung.model(config, rng), CorpusConfig(), corpus, train_config, rng)
-    with one_thread():
-        for _ in range(job.steps):
-            train_step(run)
-    return run
+    model = rung.model(config, rng)
+    return train(model, corpus, job.steps, eval_every=job.steps, progress=False, rng=rng).training
 
 
 def excess_of(job: Job) -> float:
@@ -201,7 +194,7 @@ def excess_of(job: Job) -> float:
 
     In the mean over all sentences that is loss minus entropy; on the same ones, chance cancels.
     """
-    return train_rung(job).evaluate().loss - _truth(job.language)
+    return train_rung(job).final_evaluation().loss - _truth(job.language)
 
 
 @cache

@@ -1,7 +1,7 @@
 """What the four tasks share: their settings, words and batches, the loop, and the report."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -13,7 +13,7 @@ from ..config import Config, option
 from ..errors import InputError
 from ..model import Model
 from ..ops import Array
-from ..optim import Adam, clip_by_global_norm, learning_rate_at
+from ..training import train
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Result(NamedTuple):
     outcomes: list[Outcome]
 
 
-# ---- words, batches, and the loop ------------------------------------------------------------
+# ---- words and batches ------------------------------------------------------------------
 
 PADDING, BEGIN, STOP = 0, 1, 2
 SPECIAL = ("<padding>", "<begin>", "<end>")
@@ -124,34 +124,13 @@ def longest(texts: Iterable[str]) -> int:
     return max(len(text.split()) for text in texts)
 
 
-def minibatches(
-    examples: Mapping[str, Array], size: int, rng: np.random.Generator
-) -> Iterator[dict[str, Array]]:
-    """Without end: `size` examples at a time, all of them in a new order before any comes again.
-
-    examples: arrays by the name of the argument of Model.loss that they are, an example a row.
-    """
-    N = len(next(iter(examples.values())))
-    while True:
-        order = rng.permutation(N)
-        for i in range(0, N, size):
-            yield {name: array[order[i : i + size]] for name, array in examples.items()}
-
-
 def fit(
     model: Model, examples: Mapping[str, Array], config: TaskConfig, rng: np.random.Generator
 ) -> list[float]:
     """Train with Adam, clipping at 1 (F10) and a cosine (F11).  ->  the loss before each step"""
-    optimizer, losses = Adam(model.params), []
-    batches = minibatches(examples, config.batch_size, rng)
-    for step, batch in zip(range(config.steps), batches, strict=False):
-        loss, cache = model.loss(**batch, rng=rng)
-        grads = model.loss_backward(cache)
-        clip_by_global_norm(grads, 1.0)
-        rate = learning_rate_at(step, config.learning_rate, config.warmup, config.steps)
-        optimizer.step(grads, rate)
-        losses.append(float(loss))
-    return losses
+    options = {"warmup": config.warmup, "rng": rng, "progress": False}
+    given = config.steps, config.learning_rate, config.batch_size
+    return train(model, examples, *given, **options).losses.tolist()
 
 
 def chosen(right: Sequence[bool], n: int) -> list[int]:

@@ -5,7 +5,6 @@ optional import of PyTorch stands inside the functions that need it.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +13,11 @@ from threadpoolctl import threadpool_limits
 from numpylm.allocator import keep_freed_memory
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.batches import sample_batch
-from numpylm.corpora import Corpus, CorpusConfig
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.model import Model
-from numpylm.runs import Run, TrainConfig
-from numpylm.sampling import GenerateConfig, generate
-from numpylm.training import train_step
+from numpylm.optim import Adam
+from numpylm.sampling import GenerateConfig, generate_ids
+from numpylm.training import Training
 
 from .twins import TWINS, TorchGPT
 
@@ -70,13 +68,9 @@ def numpylm_step(case: Case, workers: int, keep: bool = True) -> Step:
     threadpool_limits(1)
     model = case.kind(case.config, np.random.default_rng(0))
     data = tokens(case.config.vocab_size)
-    corpus = Corpus("random", "", None, data, data)  # type: ignore[arg-type]
-    config = TrainConfig(
-        batch_size=case.batch_size, learning_rate=1e-3, schedule="constant", workers=workers
-    )
-    rng = np.random.default_rng(2)
-    run = Run(Path("unused"), model, CorpusConfig(), corpus, config, rng)
-    return lambda: train_step(run)["loss"]
+    rng, B = np.random.default_rng(2), case.batch_size
+    training = Training(model, data, Adam, 1e-3, batch_size=B, rng=rng, workers=workers)
+    return lambda: training.step()["loss"]
 
 
 def torch_step(case: Case, threads: int, fused: bool = True) -> Step:
@@ -112,7 +106,7 @@ def numpylm_generation(threads: int) -> Step:
     threadpool_limits(threads)
     model = GPT(GPT2, np.random.default_rng(0))
     config = GenerateConfig(tokens=NEW_TOKENS, temperature=0)
-    return lambda: float(generate(model, PROMPT, config, np.random.default_rng(0)).ids[-1])
+    return lambda: float(generate_ids(model, PROMPT, config, np.random.default_rng(0)).ids[-1])
 
 
 def torch_generation(threads: int) -> Step:

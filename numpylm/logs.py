@@ -1,0 +1,96 @@
+"""Logs as columns of numbers, and runs side by side."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .errors import InputError
+from .ops import Array
+from .reports import columns
+
+
+def read_log(path: Path | str) -> dict[str, Array]:
+    """The columns of a run's log as arrays by name: step, loss, rate, norm, heldout.
+
+    path: a folder, or a log.jsonl. Where a line lacks a number, nan. Raises InputError for a file
+    that is missing or no log.
+    """
+    path = Path(path)
+    path = path / "log.jsonl" if path.is_dir() else path
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return columns(lines)
+    except OSError as error:
+        raise InputError(
+            f"no log at {path} ({error.strerror}): give the folder of a run"
+        ) from error
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} is not the log of a run: {error}") from error
+
+
+class Comparison(NamedTuple):
+    """Two runs or more: their logs by name, and in what their settings differ."""
+
+    logs: dict[str, dict[str, Array]]
+    differences: dict[str, list[str]]
+
+    def __str__(self) -> str:
+        """A table: a row for each run, with its last losses, and below it what differs."""
+        width = max(map(len, self.logs))
+        rows = [f"{'':{width}}  {'steps':>7}  {'loss':>8}  {'held-out':>8}  {'best':>8}"]
+        for name, log in self.logs.items():
+            heldout = log.get("heldout", np.array([]))
+            heldout = heldout[np.isfinite(heldout)]
+            cells = [log["loss"][-1:].mean() if len(log.get("loss", ())) else math.nan]
+            cells += [heldout[-1], heldout.min()] if len(heldout) else [math.nan, math.nan]
+            numbers = "".join(f"  {cell:8.4f}" for cell in cells)
+            rows.append(f"{name:{width}}  {len(log.get('step', ())):7,}{numbers}")
+        for option, values in self.differences.items():
+            rows.append(f"{option}: {', '.join(values)}")
+        return "\n".join(rows)
+
+    __repr__ = __str__
+
+    def plot(self) -> Any:
+        """The losses of all in one figure of matplotlib."""
+        from .figures import compare_runs
+
+        return compare_runs(self.logs)
+
+
+def compare(*runs: Any) -> Comparison:
+    """Runs side by side: their losses, what differs in their settings, and a picture, `plot()`.
+
+    runs: folders, Runs, or results of `train`. Raises InputError where there are none, or no log.
+    """
+    if not runs:
+        raise InputError("there is nothing to compare: give at least one run")
+    logs: dict[str, dict[str, Array]] = {}
+    settings = []
+    for run in runs:
+        if hasattr(run, "training"):
+            log, name = columns(run.log), type(run.training.model).__name__
+            settings.append(run.settings)
+        else:
+            folder = Path(getattr(run, "folder", run))
+            log, name = read_log(folder), folder.name
+            settings.append(_settings(folder))
+        while name in logs:
+            name += "'"
+        logs[name] = log
+    names = dict.fromkeys(name for about in settings for name in about)
+    values = {name: [str(about.get(name, "-")) for about in settings] for name in names}
+    return Comparison(logs, {name: row for name, row in values.items() if len(set(row)) > 1})
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What config.json says about model, corpus and training, by name."""
+    try:
+        about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        parts = [about.get(part) or {} for part in ("model_config", "corpus", "train")]
+        return {"model": about["model"]} | {k: v for part in parts for k, v in part.items()}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}

@@ -1,0 +1,119 @@
+"""What a checkpoint of a run holds: a model by the name of its class, a tokenizer, and a state."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .attention_lm import AttentionLM
+from .bert import BERT, BERTForMaskedLM
+from .bert_heads import BERTForClass, BERTForSpan
+from .checkpoints import load_checkpoint, unpack
+from .errors import InputError
+from .gpt import GPT
+from .model import Model, first_non_finite
+from .ops import Array
+from .tokenizers import TOKENIZERS, Tokenizer, tokenizer_from_dict
+from .transformer import Transformer
+
+MODELS: dict[str, type[Model]] = {  # what a checkpoint may name; others are given by the caller
+    kind.__name__: kind
+    for kind in (AttentionLM, GPT, BERT, BERTForMaskedLM, BERTForClass, BERTForSpan, Transformer)
+}
+FIRST_NAMES = {"attention": "AttentionLM", "gpt": "GPT"}  # in checkpoints of format 1
+FORMAT = 2  # of the description in a checkpoint; raised when it would be misread
+
+
+def name_of(kind: type) -> str:
+    """What a checkpoint calls a class: its name, or where it stands if it is not the library's."""
+    if MODELS.get(kind.__name__) is kind:
+        return kind.__name__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+class Trained(NamedTuple):
+    """What a checkpoint holds. tokenizer: None where the library does not know it."""
+
+    model: Any
+    tokenizer: Tokenizer | None
+    state: dict[str, Any]
+    about: dict[str, Any]
+
+
+def load_trained(path: Path | str, model: Any = None) -> Trained:
+    """The model and tokenizer of a run: `path` is its folder or its checkpoint.
+
+    model: the class of the model, or a model of the same sizes to load into, where it is not one of
+    the library's. Nothing is imported because a file names it.
+    Raises InputError where there is none, or where it is truncated, foreign or inconsistent.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "checkpoint.safetensors"
+    tensors, about = load_checkpoint(path)
+    try:
+        return _trained(tensors, about, model)
+    except (KeyError, TypeError, InputError) as error:
+        reason = f"it lacks or does not know {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"{path} cannot be used: {reason}") from error
+
+
+def _trained(tensors: Mapping[str, Array], about: dict[str, Any], given: Any) -> Trained:
+    about = _present_format(about)
+    parts: dict[str, dict[str, Any]] = {"params": {}, "optimizer": {}, "batches": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part if part != "moments" else "optimizer"][rest] = tensor
+    if lacking := {"train", "corpus", "corpus_digest", "step", "rng", "tokenizer"} - set(about):
+        raise InputError(f"its description lacks {', '.join(sorted(lacking))}")
+    if not isinstance(about["step"], int) or about["step"] < 0:
+        raise InputError(f"its step is {about['step']!r}, which is no count")
+    model = _model(about, parts["params"], given)
+    tokenizer = about["tokenizer"]
+    if tokenizer is not None:
+        tokenizer = tokenizer_from_dict(tokenizer) if tokenizer.get("kind") in TOKENIZERS else None
+    if tokenizer is not None and tokenizer.vocab_size > model.config.vocab_size:
+        raise InputError(
+            f"its tokenizer has {tokenizer.vocab_size} symbols, its model {model.config.vocab_size}"
+        )
+    if about["format"] == 1:
+        state = {"optimizer": {"steps": about["step"], **parts["optimizer"]}}
+    else:
+        state = unpack(about.get("state", {}), tensors)
+    return Trained(model, tokenizer, state, about)
+
+
+def _present_format(about: dict[str, Any]) -> dict[str, Any]:
+    """The description as it would be written today."""
+    if about["format"] not in (1, FORMAT):
+        raise InputError(f"its format is {about['format']}, this numpylm reads 1 to {FORMAT}")
+    if about["format"] == 1:
+        about = about | {"model": FIRST_NAMES[about["model"]]}
+    return about
+
+
+def _model(about: Mapping[str, Any], params: Mapping[str, Array], given: Any) -> Any:
+    """The model of a description: `given` is a class, a model to load into, or None."""
+    name = about["model"]
+    kind = (
+        given if isinstance(given, type) else type(given) if given is not None else MODELS.get(name)
+    )
+    if kind is None:
+        raise InputError(
+            f"it does not know {name!r}: give its class, load_trained(path, model=...) or "
+            "Run.resume(folder, model=...)"
+        )
+    if name.rpartition(".")[2] != kind.__name__:
+        raise InputError(f"its model is a {name}, not a {kind.__name__}: give that class")
+    model = given
+    if given is None or isinstance(given, type):
+        dtype = next(iter(params.values())).dtype if params else np.dtype(np.float32)
+        if dtype not in (np.float32, np.float64):
+            raise InputError(f"its parameters are {dtype}, which is neither float32 nor float64")
+        config = kind.Config.from_dict(about["model_config"])
+        model = kind(config, np.random.default_rng(0), dtype)
+    model.params.load(params)
+    if bad := first_non_finite(model.params):
+        raise InputError(f"its parameter {bad.name}{list(bad.where)} is {bad.value}")
+    return model
