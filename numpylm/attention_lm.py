@@ -93,7 +93,7 @@ class AttentionLM(Model):
             self.params[name] = rng.normal(0.0, std, shape)
 
     def forward(
-        self, ids: Any, rng: np.random.Generator | None = None, watch: Watch | None = None
+        self, ids: Any, rng: np.random.Generator | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, AttentionLMCache]:
         """ids (..., T)  ->  logits (..., T, V), or (..., V) where only c_n predicts.
 

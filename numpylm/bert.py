@@ -137,11 +137,12 @@ class BERT(Model):
         rng: np.random.Generator | None = None,
         segments: Any = None,
         attend: Any = None,
+        *,
         watch: Watch | None = None,
     ) -> tuple[Array, BERTCache]:
         """ids (..., T)  ->  logits, in the shape that the head gives them. The rest is encode's."""
         ids, segments, attend = self.check_inputs(ids, segments, attend)
-        h, encoder = self.encode(ids, rng, segments, attend, watch)
+        h, encoder = self.encode(ids, rng, segments, attend, watch=watch)
         logits, head = self.head_forward(h, attend, rng)
         return watched(watch, "logits", logits), BERTCache(encoder, head)
 
@@ -188,6 +189,7 @@ class BERT(Model):
         rng: np.random.Generator | None = None,
         segments: Any = None,
         attend: Any = None,
+        *,
         watch: Watch | None = None,
     ) -> tuple[Array, BERTEncoderCache]:
         """ids (..., T)  ->  h (..., T, C)

@@ -101,7 +101,7 @@ class GPT(Model):
                 )
 
     def forward(
-        self, ids: Any, rng: np.random.Generator | None = None, watch: Watch | None = None
+        self, ids: Any, rng: np.random.Generator | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, GPTCache]:
         """ids (..., T)  ->  logits (..., T, V).   Raises InputError for T > context_length."""
         p = self.params
@@ -189,7 +189,7 @@ class GPT(Model):
         size = config.layers, batch_size, config.context_length, config.width
         return blocks.KeyValueCache(*size, self.params.flat.dtype, padding)
 
-    def extend(self, ids: Any, past: blocks.KeyValueCache, watch: Watch | None = None) -> Array:
+    def extend(self, ids: Any, past: blocks.KeyValueCache, *, watch: Watch | None = None) -> Array:
         """Logits (B, T, V) of new tokens ids (B, T) after `past`, which then includes them.
 
         The same numbers as forward on the whole text, in evaluation; watch sees those of the new

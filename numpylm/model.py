@@ -5,6 +5,7 @@ never activations: `forward` returns its cache and `backward` returns its gradie
 may use one model at once, and a second call destroys nothing.
 """
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +28,11 @@ class Parameters(Mapping[str, Array]):
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: Any = np.float32):
+        if wrong := [name for name, shape in shapes.items() if isinstance(shape, int)]:
+            raise InputError(f"the shape of {wrong[0]} must be a tuple, as (3,), not a number")
         self.flat = np.zeros(sum(map(math.prod, shapes.values())), dtype)
+        if self.flat.dtype.kind not in "fc":
+            raise InputError(f"dtype must be of floats, as numpy.float32, not {self.flat.dtype}")
         self._views, start = {}, 0
         for name, shape in shapes.items():
             stop = start + math.prod(shape)
@@ -61,6 +66,10 @@ class Parameters(Mapping[str, Array]):
         sizes = f"{self.flat.size:,} numbers, {self.flat.dtype}, {len(arrays)} arrays"
         return f"Parameters({sizes}: {', '.join(shown)})"
 
+    def __reduce__(self) -> tuple:
+        """A copy, or one unpickled, has views into a vector of its own."""
+        return _restored, (self.shapes, self.flat)
+
     def like(self) -> "Parameters":
         """Zeros with the same names and shapes: a home for gradients or moments."""
         return Parameters(self.shapes, self.flat.dtype)
@@ -78,6 +87,12 @@ class Parameters(Mapping[str, Array]):
                 raise InputError(f"tensor {name} has shape {shapes[name]}, the model needs {shape}")
         for name, tensor in tensors.items():
             self[name] = tensor
+
+
+def _restored(shapes: Mapping[str, tuple[int, ...]], flat: Array) -> Parameters:
+    params = Parameters(shapes, flat.dtype)
+    params.flat[...] = flat
+    return params
 
 
 @dataclass(frozen=True)
@@ -145,7 +160,7 @@ class Model:
     @staticmethod
     def shapes(config: Any) -> dict[str, tuple[int, ...]]:
         """Name -> shape of every parameter, in the order in which they act."""
-        raise NotImplementedError
+        raise NotImplementedError("a model defines shapes(config)")
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Matrices from a normal distribution, vectors 0, and 1 where they are called gain.
@@ -160,14 +175,14 @@ class Model:
                 self.params[name] = np.ones(shape)
 
     def forward(
-        self, ids: Any, rng: np.random.Generator | None = None, watch: Watch | None = None
+        self, ids: Any, rng: np.random.Generator | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, Any]:
         """ids (..., T) -> logits (..., T, V), cache."""
-        raise NotImplementedError
+        raise NotImplementedError("a model defines forward(ids, rng=None) -> logits, cache")
 
     def backward(self, dlogits: Array, cache: Any) -> Parameters:
         """dL/dlogits -> dL/dparams, named and shaped like `params`."""
-        raise NotImplementedError
+        raise NotImplementedError("a model defines backward(dlogits, cache) -> gradients")
 
     def loss(
         self, ids: Any, targets: Any, rng: np.random.Generator | None = None
@@ -192,7 +207,8 @@ class Model:
 
     def astype(self, dtype: Any) -> Self:
         """The same model in another dtype: float64 to check it, complex128 for the complex step."""
-        twin = type(self)(self.config, np.random.default_rng(0), dtype)
+        twin = copy.copy(self)
+        twin.params = Parameters(self.params.shapes, dtype)
         twin.params.flat[...] = self.params.flat
         return twin
 

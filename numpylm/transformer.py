@@ -7,7 +7,7 @@ target  --E, positions-->  h  --decoder 0-->  …  --decoder L−1-->  h  --E-->
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,11 +126,10 @@ class Transformer(Model):
     Config = TransformerConfig
     config: TransformerConfig
 
-    @cached_property
+    @property
     def positions(self) -> Array:
         """F19, (context_length, C)"""
-        config = self.config
-        return ops.sinusoidal_positions(config.context_length, config.width, self.params.flat.dtype)
+        return _positions(self.config.context_length, self.config.width, self.params.flat.dtype)
 
     @staticmethod
     def shapes(config: TransformerConfig) -> Shapes:
@@ -170,6 +169,7 @@ class Transformer(Model):
         source: Any,
         target_in: Any,
         rng: np.random.Generator | None = None,
+        *,
         watch: Watch | None = None,
     ) -> tuple[Array, TransformerCache]:
         """source (..., S)   target_in (..., T)  ->  logits (..., T, V)
@@ -182,9 +182,9 @@ class Transformer(Model):
         """
         source, target_in = ops.as_ids("source", source), ops.as_ids("target", target_in)
         self.check_pair(source, target_in)
-        memory, encoder = self.encode(source, rng, watch)
+        memory, encoder = self.encode(source, rng, watch=watch)
         real = source != self.config.padding_id
-        logits, decoder = self.decode(target_in, memory, real, rng, watch)
+        logits, decoder = self.decode(target_in, memory, real, rng, watch=watch)
         return logits, TransformerCache(encoder, decoder)
 
     def backward(self, dlogits: Array, cache: TransformerCache) -> Parameters:
@@ -249,7 +249,7 @@ class Transformer(Model):
     # ---- the encoder
 
     def encode(
-        self, source: Array, rng: np.random.Generator | None = None, watch: Watch | None = None
+        self, source: Array, rng: np.random.Generator | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, EncoderCache]:
         """source (..., S)  ->  memory (..., S, C)"""
         real = source != self.config.padding_id
@@ -303,6 +303,7 @@ class Transformer(Model):
         memory: Array,
         source_real: Array,
         rng: np.random.Generator | None = None,
+        *,
         watch: Watch | None = None,
     ) -> tuple[Array, DecoderCache]:
         """target_in (..., T)   memory (..., S, C)   source_real (..., S)  ->  logits (..., T, V)
@@ -409,6 +410,14 @@ def _add_norm_backward(
     ds, *dw = ops.layer_norm_backward(dh, cache.norm)
     put(grads, norm, NORM, dw)
     return ds, ops.dropout_backward(ds, cache.dropout)
+
+
+@lru_cache(16)
+def _positions(N: int, C: int, dtype: Any) -> Array:
+    """F19, computed once for each size; nobody writes into it."""
+    positions = ops.sinusoidal_positions(N, C, dtype)
+    positions.flags.writeable = False
+    return positions
 
 
 def _keys(real: Array) -> Array:

@@ -1,8 +1,12 @@
 """model.py: parameters stay views of one vector, and a checkpoint is whole or is refused."""
 
+import copy
+import inspect
 import json
 import os
+import pickle
 import struct
+import textwrap
 import tracemalloc
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -93,6 +97,7 @@ def test_every_field_has_a_default_and_may_be_given_by_its_name(kind):
         ((AttentionLMConfig(),), {}, "config must be a GPTConfig, not AttentionLMConfig"),
         ((GPTConfig(), 0), {}, r"rng must be like numpy.random.default_rng\(0\), not 0"),
         ((GPTConfig(), np.random), {}, "rng must be like"),
+        ((), {"dtype": int}, "dtype must be of floats, as numpy.float32, not int64"),
     ],
 )
 def test_what_makes_no_model_is_refused_by_name(args, fields, message):
@@ -114,19 +119,26 @@ def test_a_model_says_its_sizes_and_what_differs_from_the_defaults():
 # ---- a model of the reader's own -------------------------------------------------------------
 
 
-class Bigram(Model):
-    """p(w) = softmax(table[x]): the whole of it, as the docstring of Model has it."""
+def of_the_docstring():
+    """The model that the docstring of Model shows, made from its text."""
+    lines = inspect.getdoc(Model).splitlines()
+    start = lines.index("    class Bigram(Model):")
+    stop = lines.index("            return grads") + 1
+    made = {"Model": Model, "ops": ops}
+    exec(textwrap.dedent("\n".join(lines[start:stop])), made)
+    assert stop - start <= 12
+    return made["Bigram"]
 
-    def shapes(self, config):
-        return {"table": (config.vocab_size, config.vocab_size)}
 
-    def forward(self, ids, rng=None):
-        return ops.embedding_forward(self.params["table"], ids)
+Bigram = of_the_docstring()
 
-    def backward(self, dlogits, cache):
-        grads = self.params.like()
-        grads["table"] = ops.embedding_backward(dlogits, cache)
-        return grads
+
+class Unlike(Bigram):
+    """Made from something else than a config."""
+
+    def __init__(self, words):
+        super().__init__(vocab_size=len(words), dtype=np.float64)
+        self.words = words
 
 
 @dataclass(frozen=True)
@@ -179,6 +191,36 @@ def test_the_smallest_model_of_a_readers_own_passes_the_checks_and_learns(kind):
     assert losses[-1] < 0.7 * losses[0]
     assert model.next_logits(OWN_IDS).shape == (2, 7)
     assert model.attention_maps(model.forward(OWN_IDS)[1]) == {}
+
+
+def test_a_model_made_in_its_own_way_is_checked_and_copied_like_any_other():
+    model = order_one(Unlike(list("abcdefg")))
+    assert check_model(model, (OWN_IDS, OWN_TARGETS)).passed
+    twin = model.astype(np.float32)
+    assert twin.words is model.words and twin.params.flat.dtype == np.float32
+    np.testing.assert_allclose(twin.params.flat, model.params.flat, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [AttentionLM, Transformer, Bigram])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_copied_or_pickled_parameters_are_views_of_a_vector_of_their_own(kind, copied):
+    params = kind(vocab_size=7).params
+    twin = copied(params)
+    np.testing.assert_array_equal(twin.flat, params.flat)
+    assert twin.shapes == params.shapes
+    twin.flat += 1
+    for name, view in twin.items():
+        np.testing.assert_allclose(view, params[name] + 1, rtol=1e-6)
+    model = copy.deepcopy(kind(vocab_size=7))
+    model.params.flat[...] = 0
+    assert not any(view.any() for view in model.params.values())
+
+
+def test_a_shape_that_is_no_tuple_is_refused_by_name():
+    with pytest.raises(InputError, match=r"the shape of b must be a tuple, as \(3,\)"):
+        Parameters({"E": (2, 3), "b": 3})
 
 
 def test_a_wrong_backward_of_a_readers_own_is_seen():

@@ -165,9 +165,9 @@ def test_c_of_the_one_matrix_model_can_be_replaced():
 class Steered(GPT):
     """A constant is added behind block 0."""
 
-    def forward(self, ids, rng=None, watch=None):
+    def forward(self, ids, rng=None):
         by = np.linspace(-1, 1, self.config.width)
-        return super().forward(ids, rng, lambda n, x: x + by if n == "block0" else None)
+        return super().forward(ids, rng, watch=lambda n, x: x + by if n == "block0" else None)
 
 
 def test_the_backward_is_right_where_a_constant_was_added():

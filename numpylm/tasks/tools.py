@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..bert import BERT
 from ..config import Config, option
 from ..errors import InputError
 from ..model import Model
@@ -152,7 +153,7 @@ def bert_size(config: TaskConfig, vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def bert_answer(
-    model: Model, vocabulary: Vocabulary, right: bool, lines: list[str], ids: Any, segments: Any,
+    model: BERT, vocabulary: Vocabulary, right: bool, lines: list[str], ids: Any, segments: Any,
     shown: Container[str],
 ) -> Answer:  # fmt: skip
     """The answer, with what the words in `shown` read in each block."""

@@ -249,8 +249,8 @@ def translation(config: TranslationConfig, rng: np.random.Generator) -> Outcome:
     vocabulary, context = Vocabulary(texts), longest(texts) + 8  # a wrong one may be longer
     source = table([vocabulary.encode(pair.source) for pair in split.train])
     target = table([[BEGIN, *vocabulary.encode(pair.target), STOP] for pair in split.train])
-    sizes = {"vocab_size": len(vocabulary), "context_length": context} | config.size()
-    model = Transformer(rng=rng, **sizes)
+    options = {"vocab_size": len(vocabulary), "context_length": context} | config.size()
+    model = Transformer(rng=rng, **options)
     fit(model, {"source": source, "target": target}, config, rng)
 
     sources, references = zip(*split.heldout, strict=True)
