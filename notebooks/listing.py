@@ -32,7 +32,7 @@ from numpylm.blocks import (
     self_attention_shapes,
     weights,
 )
-from numpylm.checks.contracts import learner, no_leak
+from numpylm.checks.contracts import no_leak
 from numpylm.config import option
 from numpylm.corpora import CorpusConfig, load_corpus
 from numpylm.errors import InputError
@@ -50,7 +50,8 @@ from numpylm.ops import (
     positions_backward,
     positions_forward,
 )
-from numpylm.sampling import GenerateConfig, generate
+from numpylm.sampling import GenerateConfig, generate_ids
+from numpylm.training import Training
 
 V, T, C = 12, 8, 16  # words, tokens of a text, width of a vector
 STEPS = 400
@@ -124,9 +125,9 @@ def section_4(**options: Any) -> AttentionLM:
 
 def fit(model: Any, batch: Callable[[], tuple[Array, Array]], steps: int = STEPS) -> None:
     """Learn from `steps` batches, with Adam."""
-    learn = learner(model)
+    training = Training(model, lambda rng: batch())
     for _ in range(steps):
-        learn(*batch())
+        training.step()
 
 
 def loss_on(model: Any, ids: Array, targets: Array) -> float:
@@ -486,7 +487,7 @@ def b13_no_generation() -> Shown:
     model = section_4(vocab_size=n, tied=False)
     texts = (np.arange(n)[:, None] + np.arange(T + 1)) % n
     fit(model, lambda: sample_batch(rng, texts, 16, T))
-    written = generate(model, np.array([3]), GenerateConfig(tokens=20, temperature=0), rng).ids
+    written = generate_ids(model, np.array([3]), GenerateConfig(tokens=20, temperature=0), rng).ids
     right = float((written == (4 + np.arange(20)) % n).mean())
     return Shown(
         "no text is ever generated",
