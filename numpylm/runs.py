@@ -31,10 +31,9 @@ from .ops import Array
 from .parallel import ALONE, Team
 from .signals import stop_signals
 from .train_config import TrainConfig
-from .trained import FORMAT, MODELS, Trained, load_trained, name_of
+from .trained import FORMAT, MODELS, Trained, load_trained
 from .training import Training
 
-STATES = ("optimizer", "batches")  # the parts of Training.state that `state` of a checkpoint keeps
 OWN = ("model", "corpus", "optimizer", "learning_rate", "heldout")  # what only the caller may have
 
 
@@ -202,10 +201,11 @@ class Run(Training):
 
     def _restore(self, saved: "Trained") -> None:
         optimizer = type(self.optimizer).__name__
-        if saved.about.get("optimizer", optimizer) != optimizer:
+        before = saved.about.get("optimizer_class", optimizer)
+        if before != optimizer:
             raise InputError(
-                f"{self.folder} was started with the optimizer {saved.about['optimizer']}, not "
-                f"{optimizer}: give that one, Run.resume(folder, optimizer=...)"
+                f"{self.folder} was started with the optimizer {before}, not {optimizer}: give "
+                "that one, Run.resume(folder, optimizer=...)"
             )
         if reason := saved.about.get("obstacle") or self.obstacle():
             raise InputError(f"{self.folder} cannot be resumed: {reason}. Its model can be used")
@@ -245,12 +245,12 @@ class Run(Training):
         corpus_config = getattr(corpus, "config", None)
         return {
             "format": FORMAT,
-            "model": name_of(type(model)),
+            "model": type(model).__name__,
             "model_config": model.config.to_dict() if hasattr(model.config, "to_dict") else None,
             "tokenizer": tokenizer.to_dict() if hasattr(tokenizer, "to_dict") else None,
             "corpus": corpus_config.to_dict() if corpus_config is not None else None,
             "corpus_digest": digest_of(corpus),
-            "optimizer": type(self.optimizer).__name__,
+            "optimizer_class": type(self.optimizer).__name__,
             "own": self.own,
             "obstacle": self.obstacle(),
             "train": self.config.to_dict(),
@@ -270,9 +270,7 @@ class Run(Training):
             return
         tensors = {f"params.{name}": array for name, array in self.model.params.items()}
         state = {"step": self.steps_done, "rng": self.rng.bit_generator.state}
-        if not self.obstacle():
-            parts = {name: part for name, part in self.state().items() if name in STATES}
-            state["state"] = {name: pack(part, name, tensors) for name, part in parts.items()}
+        state |= {name: pack(part, name, tensors) for name, part in self.parts().items()}
         with self.writing():
             save_checkpoint(self.checkpoint, tensors, self.describe() | state)
 

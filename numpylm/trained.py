@@ -22,14 +22,8 @@ MODELS: dict[str, type[Model]] = {  # what a checkpoint may name; others are giv
     for kind in (AttentionLM, GPT, BERT, BERTForMaskedLM, BERTForClass, BERTForSpan, Transformer)
 }
 FIRST_NAMES = {"attention": "AttentionLM", "gpt": "GPT"}  # in checkpoints of format 1
+PARTS = ("optimizer", "batches")  # what says its state itself: Training.parts
 FORMAT = 2  # of the description in a checkpoint; raised when it would be misread
-
-
-def name_of(kind: type) -> str:
-    """What a checkpoint calls a class: its name, or where it stands if it is not the library's."""
-    if MODELS.get(kind.__name__) is kind:
-        return kind.__name__
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 class Trained(NamedTuple):
@@ -80,7 +74,7 @@ def _trained(tensors: Mapping[str, Array], about: dict[str, Any], given: Any) ->
     if about["format"] == 1:
         state = {"optimizer": {"steps": about["step"], **parts["optimizer"]}}
     else:
-        state = unpack(about.get("state", {}), tensors)
+        state = {part: unpack(about[part], tensors) for part in PARTS if part in about}
     return Trained(model, tokenizer, state, about)
 
 
@@ -96,15 +90,14 @@ def _present_format(about: dict[str, Any]) -> dict[str, Any]:
 def _model(about: Mapping[str, Any], params: Mapping[str, Array], given: Any) -> Any:
     """The model of a description: `given` is a class, a model to load into, or None."""
     name = about["model"]
-    kind = (
-        given if isinstance(given, type) else type(given) if given is not None else MODELS.get(name)
-    )
+    known = MODELS.get(name) if "model" not in about.get("own", ()) else None
+    kind = known if given is None else given if isinstance(given, type) else type(given)
     if kind is None:
         raise InputError(
             f"it does not know {name!r}: give its class, load_trained(path, model=...) or "
             "Run.resume(folder, model=...)"
         )
-    if name.rpartition(".")[2] != kind.__name__:
+    if name != kind.__name__:
         raise InputError(f"its model is a {name}, not a {kind.__name__}: give that class")
     model = given
     if given is None or isinstance(given, type):

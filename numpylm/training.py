@@ -1,5 +1,6 @@
 """batch -> loss -> backward -> step, again and again; in memory. runs.py gives it a folder."""
 
+import copy
 import math
 import sys
 import time
@@ -134,14 +135,21 @@ class Training:
         """
         if reason := self.obstacle():
             raise InputError(f"this training cannot be resumed: {reason}")
+        return copy.deepcopy(
+            {
+                "step": self.steps_done,
+                "rng": self.rng.bit_generator.state,
+                "params": dict(self.model.params),
+                **self.parts(),
+            }
+        )
+
+    def parts(self) -> dict[str, Any]:
+        """The states that the optimizer and the batches say themselves; {} where one cannot."""
+        if self.obstacle():
+            return {}
         batches = {"batches": self.source.state()} if hasattr(self.source, "state") else {}
-        return {
-            "step": self.steps_done,
-            "rng": self.rng.bit_generator.state,
-            "params": {name: array.copy() for name, array in self.model.params.items()},
-            "optimizer": self.optimizer.state(),
-            **batches,
-        }
+        return {"optimizer": self.optimizer.state(), **batches}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state()`, as if there had been no break."""
