@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import ops
+from .arguments import as_ids, as_texts
 from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
@@ -101,7 +102,7 @@ class AttentionLM(Model):
         Raises InputError for T > context_length where there are positions.
         """
         p, config = self.params, self.config
-        e, embedding = ops.embedding_forward(p["E"], ops.as_texts(ids))
+        e, embedding = ops.embedding_forward(p["E"], as_texts(ids))
         e, positions = ops.positions_forward(e, p["P"]) if config.positions else (e, None)
         e = watched(watch, "embedding", e)
         (q, k, v), projections = self._project(e) if config.projections else ((e, e, e), None)
@@ -168,7 +169,7 @@ class AttentionLM(Model):
         self, ids: Any, targets: Any, rng: np.random.Generator | None = None
     ) -> tuple[Any, Any]:
         """F5 in nats per predicted token; with context="last" only the last target is predicted."""
-        ids, targets = ops.as_texts(ids), ops.as_ids("targets", targets)
+        ids, targets = as_texts(ids), as_ids("targets", targets)
         if targets.shape != ids.shape:
             raise InputError(f"targets {targets.shape} must have the shape of ids {ids.shape}")
         last = self.config.context == "last"

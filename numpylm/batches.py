@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import check_ids
 from .errors import InputError
-from .ops import check_ids
 
 Batch = tuple[np.ndarray, np.ndarray]  # x and y, of one shape
 

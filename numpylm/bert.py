@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import blocks, ops
+from .arguments import as_ids, check_ids
 from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .errors import InputError
@@ -127,7 +128,7 @@ class BERT(Model):
 
     def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
         """The targets as an array. Raises InputError for one that the head cannot predict."""
-        return ops.check_ids("targets", targets, self.config.vocab_size, ops.IGNORE)
+        return check_ids("targets", targets, self.config.vocab_size, ops.IGNORE)
 
     # ---- a model
 
@@ -172,15 +173,16 @@ class BERT(Model):
 
     def check_inputs(self, ids: Any, segments: Any, attend: Any) -> tuple[Array, Array, Array]:
         """The three as arrays (..., T): segments 0 and attend True where they are not given."""
-        ids = ops.check_ids("ids", ids, self.config.vocab_size)
-        segments = np.zeros_like(ids) if segments is None else np.asarray(segments)
+        ids = check_ids("ids", ids, self.config.vocab_size)
+        segments = np.zeros_like(ids) if segments is None else as_ids("segments", segments)
         attend = np.ones(ids.shape, bool) if attend is None else np.asarray(attend)
         for name, array in (("segments", segments), ("attend", attend)):
             if not ids.ndim or array.shape != ids.shape:
                 raise InputError(f"{name} {array.shape} and ids {ids.shape} must both be (..., T)")
         if attend.dtype != bool:
             raise InputError(f"attend must be boolean, True = a real token; it is {attend.dtype}")
-        check_range("segments", segments, self.config.segments, "the kinds of text of this model")
+        kinds = "the kinds of text of this model"
+        segments = check_ids("segments", segments, self.config.segments, what=kinds)
         return ids, segments, attend
 
     def encode(
@@ -353,8 +355,8 @@ def mask_tokens(
     """
     if not 0 < rate <= 1:
         raise InputError(f"rate must lie in (0, 1], the share of tokens to hide, not {rate}")
-    ids = ops.check_ids("ids", ids, vocab_size)
-    special = ops.check_ids("mask_id and special", [mask_id, *special], vocab_size)
+    ids = check_ids("ids", ids, vocab_size)
+    special = check_ids("mask_id and special", [mask_id, *special], vocab_size)
     words = np.setdiff1d(np.arange(vocab_size), special)
     can = np.flatnonzero(~np.isin(ids, special))
     if not can.size:
@@ -369,17 +371,6 @@ def mask_tokens(
     drawn = chosen[(fate >= 0.8) & (fate < 0.9)]
     inputs[drawn] = rng.choice(words, drawn.size)
     return inputs.reshape(ids.shape), targets.reshape(ids.shape)
-
-
-def check_range(name: str, values: Any, size: int, what: str, ignore: int | None = None) -> Array:
-    """`values` as an array of integers in [0, size), or `ignore`; `what` says what they count."""
-    values = np.asarray(values)
-    if values.dtype.kind not in "iu":
-        raise InputError(f"{name} must be integers, not {values.dtype}")
-    wrong = values[((values < 0) | (values >= size)) & (values != ignore)]
-    if wrong.size:
-        raise InputError(f"{name} must lie in [0, {size}), {what}; found {wrong[0]}")
-    return values
 
 
 def _blocks(config: BERTConfig) -> list[str]:

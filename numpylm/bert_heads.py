@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import ops
-from .bert import BERT, LINEAR, BERTConfig, check_range
+from .arguments import check_ids
+from .bert import BERT, LINEAR, BERTConfig
 from .blocks import Shapes, put, weights
 from .config import option
 from .errors import InputError
@@ -52,7 +53,7 @@ class BERTForClass(BERT):
         return {"pooler.w": (C, C), "pooler.b": (C,), "classes.w": (C, K), "classes.b": (K,)}
 
     def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
-        return check_range("targets", targets, self.config.classes, "the classes", ops.IGNORE)
+        return check_ids("targets", targets, self.config.classes, ops.IGNORE, "the classes")
 
     def head_forward(
         self, h: Array, attend: Array, rng: np.random.Generator | None
@@ -94,7 +95,8 @@ class BERTForSpan(BERT):
 
     def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
         """Spans (start, end), start ≤ end, whose tokens are real; IGNORE for a text without one."""
-        targets = check_range("targets", targets, ids.shape[-1], "the tokens of a text", ops.IGNORE)
+        T = ids.shape[-1]
+        targets = check_ids("targets", targets, T, ops.IGNORE, "the tokens of a text")
         if targets.shape != (*ids.shape[:-1], 2):
             raise InputError(
                 f"targets {targets.shape} must be (..., 2), a start and an end for each text of "

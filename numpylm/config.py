@@ -15,6 +15,7 @@ from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .arguments import HOLDS
 from .errors import InputError
 
 
@@ -43,14 +44,6 @@ def option(
             "flag": flag,
         },
     )
-
-
-HOLDS = {
-    "at least": operator.ge,
-    "above": operator.gt,
-    "at most": operator.le,
-    "below": operator.lt,
-}
 
 
 ELSEWHERE = {  # how others call what is an option here

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import check_ids
 from .config import Config, option
 from .encodings import decode_text
 from .errors import InputError
 from .languages import LANGUAGES, Language
-from .ops import check_ids
 from .tokenizers import (
     MAX_VOCAB,
     TOKENIZERS,
@@ -383,7 +383,7 @@ def unigram_nats(train: np.ndarray, heldout: np.ndarray, vocab_size: int) -> flo
     given, as for a model.
     """
     vocab_size = index(vocab_size)  # a NumPy scalar of few bits would carry over to the logarithms
-    train = np.ravel(check_ids("train", train, vocab_size)).astype(np.intp)
+    train = np.ravel(check_ids("train", train, vocab_size))
     counts = np.bincount(train, minlength=vocab_size)
     _, w = _pairs("heldout", heldout, vocab_size)
     return float(np.mean(np.log(train.size + vocab_size) - np.log(counts[w] + 1)))
@@ -411,7 +411,7 @@ def bigram_nats(train: np.ndarray, heldout: np.ndarray, vocab_size: int) -> floa
 
 def _pairs(name: str, ids: np.ndarray, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Each token (N,) and the one after it (N,)."""
-    ids = check_ids(name, ids, vocab_size).astype(np.intp)
+    ids = check_ids(name, ids, vocab_size)
     if not ids.ndim or ids.shape[-1] < 2:
         raise InputError(f"{name} {ids.shape} hold no pair of tokens: give at least two in a row")
     return ids[..., :-1].ravel(), ids[..., 1:].ravel()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import blocks, ops
+from .arguments import as_texts
 from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .model import Model, ModelConfig, Parameters
@@ -105,7 +106,7 @@ class GPT(Model):
     ) -> tuple[Array, GPTCache]:
         """ids (..., T)  ->  logits (..., T, V).   Raises InputError for T > context_length."""
         p = self.params
-        e, embedding = ops.embedding_forward(p["E"], ops.as_texts(ids))
+        e, embedding = ops.embedding_forward(p["E"], as_texts(ids))
         h, positions = ops.positions_forward(e, p["P"])
         h, dropout = ops.dropout_forward(h, self.config.dropout, rng)
         h = watched(watch, "embedding", h)
@@ -196,7 +197,7 @@ class GPT(Model):
         tokens. Raises InputError where the text would be longer than context_length: then start
         anew from its last tokens, because their positions, and so all keys and values, change.
         """
-        p, heads, ids = self.params, self.config.heads, ops.as_texts(ids)
+        p, heads, ids = self.params, self.config.heads, as_texts(ids)
         positions, mask = past.place(ids.shape)
         h = ops.embedding_forward(p["E"], ids)[0] + ops.embedding_forward(p["P"], positions)[0]
         h = watched(watch, "embedding", h)

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from .answers import Tokenise, answer_pairs, short, tokens_of
+from .arguments import as_ids, check_ids
 from .batches import arguments, every_batch
 from .errors import InputError
-from .ops import IGNORE, Array, as_ids, check_ids
+from .ops import IGNORE, Array
 
 ROUNDING = 1e-6  # nats per token that a total may lie below 0: -log 1 in float32
 
@@ -50,7 +51,7 @@ def token_nats(logits: Array, targets: Any) -> tuple[Array, Array]:
     Raises InputError where the shapes disagree, a target is no word of the vocabulary, or logits
     are not numbers. A logit of −∞ is a word that cannot be: infinite nats where it is the target.
     """
-    logits, targets = np.asarray(logits), np.asarray(targets)
+    logits, targets = np.asarray(logits), as_ids("targets", targets)
     if not logits.ndim or logits.dtype.kind not in "fiu":
         raise InputError(f"logits must be numbers (..., V), one for each word, not {short(logits)}")
     if targets.shape != logits.shape[:-1]:

@@ -18,74 +18,33 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .arguments import (
+    array,
+    check_ids,
+    check_mask,
+    check_targets,
+    generator,
+    number,
+    shaped,
+    whole,
+)
+from .arrays import (
+    Array,
+    as_rows,
+    below_max,
+    column_dot,
+    column_sum,
+    erf,
+    masked,
+    or_one,
+    product,
+    row_dot,
+    row_mean,
+    row_sum,
+    squared,
+    sum_by_id,
+)
 from .errors import InputError
-
-Array = np.ndarray
-
-IGNORE = -100  # a target that counts for nothing; the value PyTorch and Hugging Face use
-
-
-def as_ids(name: str, ids: Any) -> Array:
-    """`ids` as an array; InputError for rows of different lengths."""
-    try:
-        return np.asarray(ids)
-    except ValueError:
-        raise InputError(f"{name} must be rows of equal length: cut or pad them") from None
-
-
-def as_texts(ids: Any) -> Array:
-    """`ids` as an array (..., T); InputError for one number, and for rows of different lengths."""
-    ids = as_ids("ids", ids)
-    if not ids.ndim:
-        raise InputError(f"ids must be a text (T,) or texts (..., T) of tokens, not {ids.item()!r}")
-    return ids
-
-
-def check_ids(name: str, ids: Any, size: int, ignore: int | None = None) -> Array:
-    """`ids` as an array, if they are integers in [0, size) or equal to `ignore`; else an error."""
-    ids = as_ids(name, ids)
-    if not ids.size:
-        raise InputError(f"{name} are empty, of shape {ids.shape}: give at least one token")
-    if ids.dtype.kind not in "iu":
-        raise InputError(f"{name} must be integers, not {ids.dtype}: encode text with a tokenizer")
-    wrong = ids[((ids < 0) | (ids >= size)) & (True if ignore is None else ids != ignore)]
-    if wrong.size:
-        raise InputError(
-            f"{name} must lie in [0, {size}), the vocabulary; found {wrong[0]}: "
-            "use the tokenizer that belongs to the model"
-        )
-    return ids
-
-
-def _fits(shape: tuple[int, ...], onto: tuple[int, ...]) -> bool:
-    """Whether an array of `shape` broadcasts to `onto` without enlarging it."""
-    sizes = zip(shape[::-1], onto[::-1], strict=False)
-    return len(shape) <= len(onto) and all(m in (1, n) for m, n in sizes)
-
-
-def _rows(x: Array) -> Array:
-    """(..., C) seen as (N, C), so that a product with a matrix is one call of the BLAS."""
-    return x.reshape(-1, x.shape[-1])
-
-
-def _sum(x: Array) -> Array:
-    """Σ_i x_i over the last axis.   (..., I) -> (..., 1)   Short rows: 3 times as fast as x.sum."""
-    return np.einsum("...i->...", x)[..., None]
-
-
-def _max(x: Array) -> Array:
-    """max_i x_i of the real parts.   (..., I) -> (..., 1)
-
-    One call for all rows, given where each begins: for short rows twice as fast as x.max.
-    """
-    starts = np.arange(0, x.size, x.shape[-1])
-    return np.maximum.reduceat(x.real.ravel(), starts).reshape(*x.shape[:-1], 1)
-
-
-def _dot(x: Array, y: Array) -> Array:
-    """Σ_i x_i y_i over the last axis.   (..., I), (..., I) -> (..., 1)   Makes no array of x y."""
-    return np.einsum("...i,...i->...", x, y)[..., None]
-
 
 # ---- F1: embedding ---------------------------------------------------------------------------
 
@@ -97,6 +56,7 @@ def embedding_forward(table: Array, ids: Array) -> tuple[Array, tuple]:
 
     Raises InputError for ids that are not integers or lie outside the table.
     """
+    (table,) = shaped("embedding: table (V, C)", table)
     ids = check_ids("ids", ids, len(table))
     return table.take(ids, axis=0), (table.shape, ids)
 
@@ -106,18 +66,11 @@ def embedding_backward(de: Array, cache: tuple) -> Array:
 
     e_i = table[x_i]   =>   dtable_w = Σ_{i: x_i = w} de_i
 
-    `dtable[ids] += de` would keep only the last occurrence. Sorting puts the occurrences of a word
-    next to one another, and reduceat adds each run: the sum of np.add.at, in less time.
+    `dtable[ids] += de` would keep only the last occurrence.
     """
-    shape, ids = cache
-    dtable = np.zeros(shape, de.dtype)
-    small = ids.astype(np.min_scalar_type(len(dtable)))  # up to 16 bits NumPy sorts by digits
-    order = np.argsort(small, axis=None, kind="stable")
-    occurrences = np.bincount(ids.ravel(), minlength=len(dtable))
-    words = np.flatnonzero(occurrences)
-    starts = np.cumsum(occurrences)[words] - occurrences[words]
-    dtable[words] = np.add.reduceat(_rows(de).take(order, axis=0), starts, axis=0)
-    return dtable
+    (V, C), ids = cache
+    de = array("de", de, (*ids.shape, C))
+    return sum_by_id(de, ids, V)
 
 
 # ---- F12: linear map -------------------------------------------------------------------------
@@ -125,11 +78,8 @@ def embedding_backward(de: Array, cache: tuple) -> Array:
 
 def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple]:
     """F12: y = x w + b.   x (..., I)   w (I, O)   b (O,) or None   ->   y (..., O)"""
-    if w.ndim != 2 or x.shape[-1] != w.shape[0]:
-        raise InputError(
-            f"linear: x {x.shape} does not fit w {w.shape}; x must be (..., I), w (I, O)"
-        )
-    y = (_rows(x) @ w).reshape(*x.shape[:-1], w.shape[1])
+    x, w, b = shaped("linear: x (..., I), w (I, O), b (O) or None", x, w, b)
+    y = product(x, w)
     if b is not None:
         y += b
     return y, (x, w, b is not None)
@@ -142,10 +92,10 @@ def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array | None
                                          db_r' = Σ_n dy_nr'            (None if there was no b)
     """
     x, w, has_bias = cache
-    dy_rows = _rows(dy)
-    dx = (dy_rows @ w.T).reshape(x.shape)
-    dw = _rows(x).T @ dy_rows
-    return dx, dw, dy_rows.sum(axis=0) if has_bias else None
+    dy = array("dy", dy, (*x.shape[:-1], w.shape[1]))
+    dx = product(dy, w.T)
+    dw = as_rows(x).T @ as_rows(dy)
+    return dx, dw, column_sum(dy) if has_bias else None
 
 
 # ---- F3: softmax -----------------------------------------------------------------------------
@@ -160,16 +110,10 @@ def softmax_forward(s: Array, mask: Array | None = None) -> tuple[Array, Array]:
     mask is False, s counts as −∞, so a_j is exactly 0. A row in which nothing is allowed has no
     softmax; it is defined as all zeros: who may look at nothing reads nothing.
     """
-    if mask is not None:
-        if mask.dtype != bool:
-            raise InputError(f"mask must be boolean, True = may look; it is {mask.dtype}")
-        real = s.real.dtype.type
-        s = np.fmin(s, np.where(mask, real(np.nan), real(-np.inf)))  # fmin(s, nan) is s
-    top = _max(s)
-    a = s - np.where(top == -np.inf, s.real.dtype.type(0), top)
+    (s,) = shaped("softmax: s (..., S)", s)
+    a = below_max(masked(s, check_mask(mask, s.shape)))
     np.exp(a, out=a)
-    total = _sum(a)
-    a /= np.where(total == 0, total.dtype.type(1), total)
+    a /= or_one(row_sum(a))
     return a, a
 
 
@@ -181,7 +125,8 @@ def softmax_backward(da: Array, cache: Array) -> Array:
     Hence Σ_j ds_j = 0, and a masked score has ds_j = 0 because a_j = 0.
     """
     a = cache
-    return a * (da - (a * da).sum(axis=-1, keepdims=True))
+    da = array("da", da, a.shape)
+    return a * (da - row_dot(a, da))
 
 
 # ---- F2, F3: attention -----------------------------------------------------------------------
@@ -203,7 +148,8 @@ def causal_mask(T: int, S: int | None = None) -> Array:
 
     S > T means that the first S − T keys come from the past (a key/value cache).
     """
-    S = T if S is None else S
+    T = whole("T", T, at_least=1)
+    S = T if S is None else whole("S", S, at_least=1)
     return np.tri(T, S, S - T, dtype=bool)
 
 
@@ -219,18 +165,9 @@ def attention_forward(
     mask (broadcast to (..., T, S), True = i may look at j) makes a_ij = 0 where False.
     The seed's attention is attention_forward(e, e, e); the weights a_ij are cache.a.
     """
-    lead, (S, D) = q.shape[:-2], k.shape[-2:]
-    if k.shape[:-2] != lead or v.shape[:-1] != (*lead, S) or q.shape[-1] != D or not S:
-        raise InputError(
-            f"attention: q {q.shape}, k {k.shape}, v {v.shape} must be (..., T, D), (..., S, D), "
-            "(..., S, O) with the same leading axes and at least one key"
-        )
-    s = (float(scale) * q) @ k.swapaxes(-1, -2)
-    if mask is not None and not _fits(mask.shape, s.shape):
-        raise InputError(
-            f"attention: mask {mask.shape} must broadcast to the scores {s.shape}; for a batch of "
-            "heads (B, H, T, S) it is (B, 1, T, S) or (T, S)"
-        )
+    q, k, v = shaped("attention: q (..., T, D), k (..., S, D), v (..., S, O)", q, k, v)
+    scale = number("scale", scale)
+    s = (scale * q) @ k.mT
     a, _ = softmax_forward(s, mask)
     c = a @ v
     return c, AttentionCache(q, k, v, a, c, scale)
@@ -247,12 +184,13 @@ def attention_backward(dc: Array, cache: AttentionCache) -> tuple[Array, Array, 
     Masked pairs need no care: a_ij = 0 makes ds_ij = 0.
     """
     q, k, v, a, c, scale = cache
-    dv = a.swapaxes(-1, -2) @ dc
-    ds = dc @ v.swapaxes(-1, -2)
-    ds -= _dot(dc, c)
+    dc = array("dc", dc, c.shape)
+    dv = a.mT @ dc
+    ds = dc @ v.mT  # so far da_ij
+    ds -= row_dot(dc, c)
     ds *= a
     ds *= scale
-    return ds @ k, ds.swapaxes(-1, -2) @ q, dv
+    return ds @ k, ds.mT @ q, dv
 
 
 # ---- F4: output ------------------------------------------------------------------------------
@@ -263,36 +201,21 @@ def output_forward(c: Array, table: Array) -> tuple[Array, tuple]:
 
     p(w) = exp(z_w) / Σ_w' exp(z_w') is softmax_forward(z); training uses cross_entropy_forward(z).
     """
-    if c.shape[-1] != table.shape[-1]:
-        raise InputError(f"output: c {c.shape} and table {table.shape} must have the same width C")
-    logits = (_rows(c) @ table.T).reshape(*c.shape[:-1], len(table))
-    return logits, (c, table)
+    c, table = shaped("output: c (..., C), table (V, C)", c, table)
+    return product(c, table.T), (c, table)
 
 
 def output_backward(dlogits: Array, cache: tuple) -> tuple[Array, Array]:
     """z_nw = c_n·e_w   =>   dc_n = Σ_w dz_nw e_w     dtable_w = Σ_n dz_nw c_n"""
     c, table = cache
-    rows = _rows(dlogits)
-    return (rows @ table).reshape(c.shape), rows.T @ _rows(c)
+    dlogits = array("dlogits", dlogits, (*c.shape[:-1], len(table)))
+    return product(dlogits, table), as_rows(dlogits).T @ as_rows(c)
 
 
 # ---- F5: cross-entropy -----------------------------------------------------------------------
 
 
-def _counted(scores: Array, targets: Any) -> tuple[Array, Array, int]:
-    """Targets, one for each row of (N, V), which of them count, and how many do."""
-    targets = np.asarray(targets)
-    if targets.shape != scores.shape[:-1]:
-        raise InputError(
-            f"targets {targets.shape} must have the shape of the logits {scores.shape} without "
-            "the last axis, the vocabulary: one target for each prediction"
-        )
-    targets = check_ids("targets", targets, scores.shape[-1], IGNORE).ravel()
-    counted = targets != IGNORE
-    N = int(np.count_nonzero(counted))
-    if not N:
-        raise InputError("every target is ignored: there is nothing to average the loss over")
-    return np.where(counted, targets, 0), counted, N
+IGNORE = -100  # a target that counts for nothing; the value PyTorch and Hugging Face use
 
 
 class CrossEntropyCache(NamedTuple):
@@ -314,14 +237,15 @@ def cross_entropy_forward(logits: Array, targets: Array) -> tuple[Any, CrossEntr
     Softmax and logarithm are fused because log(exp(z)/Σ) loses everything once exp(z) underflows.
     Raises InputError where shapes disagree, a target is out of range, or all are ignored.
     """
-    y, counted, N = _counted(logits, targets)
-    p = _rows(logits) - _max(_rows(logits))
+    (logits,) = shaped("cross_entropy: logits (..., V)", logits)
+    y, counted, N = check_targets(targets, logits, IGNORE)
     n = np.arange(len(y))
-    z_target = p[n, y]
+    p = below_max(as_rows(logits))
+    z_y = p[n, y]
     np.exp(p, out=p)
-    total = _sum(p)
+    total = row_sum(p)
     p /= total
-    nats = np.log(total[:, 0]) - z_target
+    nats = np.log(total[:, 0]) - z_y
     return nats[counted].sum() / N, CrossEntropyCache(p, y, counted, N, logits.shape)
 
 
@@ -333,6 +257,7 @@ def cross_entropy_backward(dL: Any, cache: CrossEntropyCache) -> Array:
     Each row sums to 0: what the right word gains, the others lose.
     """
     p, y, counted, N, shape = cache
+    dL = array("dL", dL, ())
     weight = (counted * (dL / N)).astype(p.dtype)
     dlogits = p * weight[:, None]
     dlogits[np.arange(len(y)), y] -= weight
@@ -345,9 +270,10 @@ def nll_forward(p: Array, targets: Array) -> tuple[Any, tuple]:
     Together with softmax_forward it is cross_entropy_forward in two steps; for reading, because
     p_n[y_n] can underflow to 0. IGNORE and errors are those of cross_entropy_forward.
     """
-    y, counted, N = _counted(p, targets)
-    p_target = _rows(p)[np.arange(len(y)), y][counted]
-    return -np.log(p_target).sum() / N, (p_target, y, counted, N, p.shape)
+    (p,) = shaped("nll: p (..., V)", p)
+    y, counted, N = check_targets(targets, p, IGNORE)
+    p_y = as_rows(p)[np.arange(len(y)), y][counted]
+    return -np.log(p_y).sum() / N, (p_y, y, counted, N, p.shape)
 
 
 def nll_backward(dL: Any, cache: tuple) -> Array:
@@ -355,9 +281,10 @@ def nll_backward(dL: Any, cache: tuple) -> Array:
 
     Through softmax_backward it becomes p − 1 at the target: cross_entropy_backward.
     """
-    p_target, y, counted, N, shape = cache
-    dp = np.zeros((len(y), shape[-1]), p_target.dtype)
-    dp[counted, y[counted]] = -dL / N / p_target
+    p_y, y, counted, N, shape = cache
+    dL = array("dL", dL, ())
+    dp = np.zeros((len(y), shape[-1]), p_y.dtype)
+    dp[counted, y[counted]] = -dL / N / p_y
     return dp.reshape(shape)
 
 
@@ -390,13 +317,13 @@ def smoothed_cross_entropy_forward(
     Source: Szegedy et al. 2016, Rethinking the Inception Architecture, section 7; ε = 0.1 in
     Vaswani et al. 2017, section 5.4.
     """
-    if not 0 <= smoothing < 1:
-        raise InputError(f"smoothing must lie in [0, 1), the share spread over V, not {smoothing}")
+    smoothing = number("smoothing", smoothing, at_least=0, below=1)
+    (logits,) = shaped("smoothed_cross_entropy: logits (..., V)", logits)
     loss, cache = cross_entropy_forward(logits, targets)
-    z = _rows(logits)
-    ahead = z[np.arange(len(cache.y)), cache.y] - z.mean(axis=-1)
-    loss += float(smoothing) * (ahead[cache.counted].sum() / cache.N)
-    return loss, SmoothedCrossEntropyCache(cache, float(smoothing))
+    z = as_rows(logits)
+    ahead = z[np.arange(len(z)), cache.y] - z.mean(axis=-1)
+    loss += smoothing * (ahead[cache.counted].sum() / cache.N)
+    return loss, SmoothedCrossEntropyCache(cache, smoothing)
 
 
 def smoothed_cross_entropy_backward(dL: Any, cache: SmoothedCrossEntropyCache) -> Array:
@@ -408,11 +335,11 @@ def smoothed_cross_entropy_backward(dL: Any, cache: SmoothedCrossEntropyCache) -
 
     Each row still sums to 0.
     """
-    cross_entropy_cache, smoothing = cache
-    dlogits = cross_entropy_backward(dL, cross_entropy_cache)
-    _, y, counted, N, _ = cross_entropy_cache
+    (_, y, counted, N, _), smoothing = cache
+    dL = array("dL", dL, ())
+    dlogits = cross_entropy_backward(dL, cache.cross_entropy)
     weight = (counted * (dL / N * smoothing)).astype(dlogits.dtype)
-    rows = _rows(dlogits)
+    rows = as_rows(dlogits)
     rows[np.arange(len(y)), y] += weight
     rows -= weight[:, None] / rows.shape[-1]
     return dlogits
@@ -432,11 +359,11 @@ def layer_norm_forward(
     x (..., C)   gain (C,)   bias (C,) or None   ->   y (..., C)
     Source: Ba, Kiros and Hinton 2016, Layer Normalization, section 3; the variance divides by C.
     """
-    if gain.shape != x.shape[-1:]:
-        raise InputError(f"layer_norm: gain {gain.shape} must have the width of x {x.shape}, (C,)")
+    x, gain, bias = shaped("layer_norm: x (..., C), gain (C), bias (C) or None", x, gain, bias)
+    eps = number("eps", eps, at_least=0)
     C = x.shape[-1]
-    x_hat = x - _sum(x) / C
-    sigma = np.sqrt(_dot(x_hat, x_hat) / C + eps)
+    x_hat = x - row_mean(x)
+    sigma = np.sqrt(row_dot(x_hat, x_hat) / C + eps)
     x_hat /= sigma
     y = x_hat * gain
     if bias is not None:
@@ -456,14 +383,14 @@ def layer_norm_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array | 
     Hence Σ_r dx_r = 0. dbias is None if there was no bias.
     """
     x_hat, sigma, gain, has_bias = cache
-    C = dy.shape[-1]
-    dgain = np.einsum("nr,nr->r", _rows(dy), _rows(x_hat))
-    dx = dy * gain
-    along = _dot(dx, x_hat) / C
-    dx -= _sum(dx) / C
+    dy, C = array("dy", dy, x_hat.shape), x_hat.shape[-1]
+    dgain = column_dot(dy, x_hat)
+    dx = dy * gain  # so far dx̂
+    along = row_dot(dx, x_hat) / C
+    dx -= row_mean(dx)
     dx -= x_hat * along
     dx /= sigma
-    return dx, dgain, _rows(dy).sum(axis=0) if has_bias else None
+    return dx, dgain, column_sum(dy) if has_bias else None
 
 
 # ---- F14, F15: GELU --------------------------------------------------------------------------
@@ -480,10 +407,11 @@ def gelu_forward(x: Array) -> tuple[Array, tuple]:
     Differs from F15 by less than 5e-4; it is the form of GPT-2.
     Source: Hendrycks and Gimpel 2016, Gaussian Error Linear Units, section 2.
     """
-    h = x * x  # x³ as a power costs four times as much as these products in place
+    x = array("x", x)
+    h = squared(x)  # x³ as a power costs four times as much as these products in place
     h *= TANH_SCALE * TANH_CUBIC
     h += TANH_SCALE
-    h *= x
+    h *= x  # so far u
     np.tanh(h, out=h)
     h += 1.0
     h *= 0.5
@@ -497,48 +425,16 @@ def gelu_backward(dy: Array, cache: tuple) -> Array:
     u' = √(2/π) (1 + 3·0.044715 x²)
     """
     x, h = cache
-    slope = x * x
+    dy = array("dy", dy, x.shape)
+    slope = squared(x)
     slope *= 2 * TANH_SCALE * 3 * TANH_CUBIC
-    slope += 2 * TANH_SCALE
+    slope += 2 * TANH_SCALE  # so far 2 u'
     slope *= x
     slope *= 1.0 - h
     slope += 1.0
-    slope *= h
+    slope *= h  # h + x h'
     slope *= dy
     return slope
-
-
-def _gauss_terms(n: int) -> list[tuple[float, float]]:
-    """(−s², 2w/√π) for the n nodes s and weights w of Gauss and Legendre on (0, 1)."""
-    s, w = np.polynomial.legendre.leggauss(n)
-    s, w = (s + 1) / 2, w / 2
-    return list(zip((-s * s).tolist(), (w * 2 / math.sqrt(math.pi)).tolist(), strict=True))
-
-
-ERF_TERMS = _gauss_terms(24)  # 20 leave an error of 1e-14, 24 only rounding, 2e-15
-ERF_END = 6.0  # beyond it, ±1 is right to 2e-17
-ERF_TERMS_FLOAT32, ERF_END_FLOAT32 = _gauss_terms(10), 4.0  # an error of 3e-7, mostly rounding
-
-
-def erf(x: Array) -> Array:
-    """erf(x) = 2/√π ∫_0^x exp(−t²) dt, within 1e-14 (float32: 1e-6).   x (...)  ->  (...)
-
-    With t = s x the integral runs from 0 to 1 for every x, and Gauss's quadrature makes it a sum:
-    erf(x) = x 2/√π ∫_0^1 exp(−s² x²) ds = x Σ_n (2w_n/√π) exp(−s_n² x²).
-    """
-    single = x.dtype == np.float32
-    end = ERF_END_FLOAT32 if single else ERF_END
-    inside = (x.real > -end) & (x.real < end)
-    z = np.where(inside, x, x.dtype.type(0))
-    square = z * z
-    total = np.zeros_like(z)
-    for minus_s2, weight in ERF_TERMS_FLOAT32 if single else ERF_TERMS:
-        term = square * minus_s2
-        np.exp(term, out=term)
-        term *= weight
-        total += term
-    total *= z
-    return np.where(inside, total, np.sign(x.real))
 
 
 def gelu_exact_forward(x: Array) -> tuple[Array, tuple]:
@@ -546,6 +442,7 @@ def gelu_exact_forward(x: Array) -> tuple[Array, tuple]:
 
     The form of BERT. Source: Hendrycks and Gimpel 2016, Gaussian Error Linear Units, section 2.
     """
+    x = array("x", x)
     phi = erf(x * math.sqrt(0.5))
     phi += 1.0
     phi *= 0.5
@@ -555,10 +452,11 @@ def gelu_exact_forward(x: Array) -> tuple[Array, tuple]:
 def gelu_exact_backward(dy: Array, cache: tuple) -> Array:
     """y = x Φ(x),  Φ' = exp(−x²/2)/√(2π)   =>   dx = dy (Φ(x) + x Φ'(x))"""
     x, phi = cache
-    slope = x * x
+    dy = array("dy", dy, x.shape)
+    slope = squared(x)
     slope *= -0.5
     np.exp(slope, out=slope)
-    slope *= 1 / math.sqrt(2 * math.pi)
+    slope *= 1 / math.sqrt(2 * math.pi)  # so far Φ'
     slope *= x
     slope += phi
     slope *= dy
@@ -570,14 +468,16 @@ def gelu_exact_backward(dy: Array, cache: tuple) -> Array:
 
 def relu_forward(x: Array) -> tuple[Array, Array]:
     """F16: y = max(x, 0).   x (...)  ->  y (...)"""
+    x = array("x", x)
     positive = x.real > 0
-    return np.where(positive, x, x.dtype.type(0)), positive
+    return np.where(positive, x, 0), positive
 
 
 def relu_backward(dy: Array, cache: Array) -> Array:
     """y = x where x > 0, else 0   =>   dx = dy where x > 0, else 0; at the corner itself 0."""
     positive = cache
-    return np.where(positive, dy, dy.dtype.type(0))
+    dy = array("dy", dy, positive.shape)
+    return np.where(positive, dy, 0)
 
 
 # ---- F22: tanh -------------------------------------------------------------------------------
@@ -585,6 +485,7 @@ def relu_backward(dy: Array, cache: Array) -> Array:
 
 def tanh_forward(x: Array) -> tuple[Array, Array]:
     """F22: y = tanh x, between −1 and 1.   x (...)  ->  y (...)"""
+    x = array("x", x)
     y = np.tanh(x)
     return y, y
 
@@ -592,6 +493,7 @@ def tanh_forward(x: Array) -> tuple[Array, Array]:
 def tanh_backward(dy: Array, cache: Array) -> Array:
     """y = tanh x,  y' = 1 − tanh² x   =>   dx = dy (1 − y²)"""
     y = cache
+    dy = array("dy", dy, y.shape)
     return dy * (1 - y * y)
 
 
@@ -607,11 +509,10 @@ def dropout_forward(
     Source: Srivastava et al. 2014, Dropout, section 10 (inverted). Raises InputError unless
     0 ≤ rate < 1.
     """
-    if not 0 <= rate < 1:
-        raise InputError(f"dropout: rate must lie in [0, 1), the share that is dropped, not {rate}")
+    x, rate = array("x", x), number("rate", rate, at_least=0, below=1)
     if rng is None or rate == 0:
         return x, None
-    m = (rng.random(x.shape, np.float32) >= rate).astype(x.real.dtype)
+    m = (generator("rng", rng).random(x.shape, np.float32) >= rate).astype(x.real.dtype)
     m /= 1 - rate
     return x * m, m
 
@@ -619,6 +520,7 @@ def dropout_forward(
 def dropout_backward(dy: Array, cache: Array | None) -> Array:
     """y = m x   =>   dx = m dy, with the same m: what was dropped gets nothing."""
     m = cache
+    dy = array("dy", dy, m if m is None else m.shape)
     return dy if m is None else dy * m
 
 
@@ -629,17 +531,16 @@ def positions_forward(e: Array, table: Array) -> tuple[Array, tuple]:
     """F18: y_t = e_t + table[t].   e (..., T, C)   table (N, C)  ->  y (..., T, C)
 
     Source: Gehring et al. 2017, Convolutional Sequence to Sequence Learning, section 3.1.
-    Raises InputError where there are more tokens than positions, or none.
+    Raises InputError where there are more tokens than positions.
     """
+    e, table = shaped("positions: e (..., T, C), table (N, C)", e, table)
     T, N = e.shape[-2], len(table)
-    if e.shape[-1] != table.shape[-1]:
-        raise InputError(f"positions: e {e.shape} and table {table.shape} must have the same width")
-    if not 0 < T <= N:
+    if T > N:
         raise InputError(
             f"positions: {T} tokens do not fit a table of {N}: give 1 to {N} tokens, the last ones "
             "of a longer text"
         )
-    return e + table[:T], table.shape
+    return e + table[:T], (e.shape, table.shape)
 
 
 def positions_backward(dy: Array, cache: tuple) -> tuple[Array, Array]:
@@ -647,9 +548,10 @@ def positions_backward(dy: Array, cache: tuple) -> tuple[Array, Array]:
 
     y_nt = e_nt + table_t   =>   de_nt = dy_nt     dtable_t = Σ_n dy_nt, 0 for positions not used
     """
-    shape = cache
-    T, C = dy.shape[-2:]
-    dtable = np.zeros(shape, dy.dtype)
+    e_shape, table_shape = cache
+    dy = array("dy", dy, e_shape)
+    T, C = e_shape[-2:]
+    dtable = np.zeros(table_shape, dy.dtype)
     dtable[:T] = dy.reshape(-1, T, C).sum(axis=0)
     return dy, dtable
 
@@ -662,6 +564,7 @@ def sinusoidal_positions(T: int, C: int, dtype: Any = np.float32) -> Array:
     Moving on by a fixed number of tokens turns every hand by a fixed angle, whatever t.
     Source: Vaswani et al. 2017, Attention Is All You Need, section 3.5.
     """
+    T, C = whole("T", T, at_least=1), whole("C", C, at_least=1)
     even = np.arange(0, C, 2)
     angle = np.arange(T)[:, None] / 10000.0 ** (even / C)
     table = np.zeros((T, C), dtype)

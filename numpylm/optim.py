@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import array, number, whole
 from .errors import InputError
 from .model import Parameters
 from .ops import Array
@@ -31,10 +32,12 @@ def in_turn(function: Callable[[slice], Any], blocks: list[slice]) -> list[Any]:
 Spread = Callable[[Callable[[slice], Any], list[slice]], list[Any]]  # in_turn, or Workers.spread
 
 
-def _require(holds: bool, name: str, value: float, wanted: str) -> None:
-    """State `holds` as a comparison that nan fails."""
-    if not holds:
-        raise InputError(f"{name} must be {wanted}, not {value}")
+def _check_parameters(name: str, value: Any) -> None:
+    if not isinstance(value, Parameters):
+        raise InputError(
+            f"{name} must be Parameters, not {type(value).__name__}: pass model.params, or "
+            "gradients from model.loss_backward"
+        )
 
 
 class Optimizer:
@@ -59,9 +62,7 @@ class Optimizer:
         weight_decay: float,
         decayed: Iterable[str] | None,
     ) -> None:
-        _require(
-            0 <= weight_decay < math.inf, "weight_decay", weight_decay, "finite and at least 0"
-        )
+        _check_parameters("params", params)
         if decayed is None:
             decayed = [name for name, array in params.items() if array.ndim >= 2]
         self.decayed = tuple(decayed)
@@ -71,7 +72,7 @@ class Optimizer:
                     f"decayed names {name!r}, which is no parameter; these are: {', '.join(params)}"
                 )
         self.params = params
-        self.weight_decay = weight_decay
+        self.weight_decay = number("weight_decay", weight_decay, at_least=0)
         self.steps = 0
         self._moments = {name: np.zeros_like(params.flat) for name in moments}
 
@@ -80,8 +81,11 @@ class Optimizer:
 
         No entry looks at another, so after the decay, which is one product, the blocks may be
         spread over threads: the bits are the same.
-        Raises InputError for grads of another layout or a bad learning_rate.
+        Raises InputError, with nothing changed, for grads of another layout, for a bad
+        learning_rate, and for a gradient that is not finite or whose square is not.
         """
+        learning_rate = number("learning_rate", learning_rate, at_least=0)
+        self._check(grads, spread)
         self._begin(grads, learning_rate)
         flat = grads.flat
         spread(lambda block: self.update(block, flat[block], learning_rate), blocks_of(flat))
@@ -105,30 +109,45 @@ class Optimizer:
                 f"state holds {sorted(state)}, but this {type(self).__name__} keeps "
                 f"{sorted(['steps', *self._moments])}: load it into the optimizer that it came from"
             )
-        steps = state["steps"]
-        if not isinstance(steps, int | np.integer) or steps < 0:
-            raise InputError(f"steps must be a count of at least 0, not {steps!r}")
+        steps = whole("steps", state["steps"], at_least=0)
+        state = {name: array(f"state {name!r}", state[name]) for name in self._moments}
         for name, moment in self._moments.items():
-            if np.shape(state[name]) != moment.shape:
+            if state[name].shape != moment.shape:
                 raise InputError(
-                    f"state {name!r} has shape {np.shape(state[name])}, but the parameters need "
+                    f"state {name!r} has shape {state[name].shape}, but the parameters need "
                     f"{moment.shape}: load it beside the model that it came from"
                 )
+            if not np.isfinite(state[name]).all():
+                raise InputError(f"state {name!r} holds numbers that are not finite")
         for name, moment in self._moments.items():
             moment[...] = state[name]
-        self.steps = int(steps)
+        self.steps = steps
 
-    def _begin(self, grads: Parameters, learning_rate: float) -> None:
-        """The checks, the count and the decay with which every step starts."""
+    def _check(self, grads: Parameters, spread: Spread) -> None:
+        """Raise InputError unless grads fit, and the sum of their squares is finite in their dtype.
+
+        An infinite square would stay in Adam's v, and its parameter would never move again.
+        """
+        _check_parameters("grads", grads)
         p, g = self.params.flat, grads.flat
         if g.shape != p.shape or g.dtype != p.dtype:
             raise InputError(
                 f"grads {g.shape} {g.dtype} must be laid out like the parameters {p.shape} "
                 f"{p.dtype}: make them with params.like()"
             )
-        _require(
-            0 <= learning_rate < math.inf, "learning_rate", learning_rate, "finite and at least 0"
-        )
+
+        def square(block: slice) -> Any:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return g[block] @ g[block]
+
+        if not np.isfinite(spread(square, blocks_of(g))).all():
+            raise InputError(
+                f"grads hold numbers that are not finite or whose squares exceed {g.dtype}: "
+                "training diverged; clip them, or lower the learning rate"
+            )
+
+    def _begin(self, grads: Parameters, learning_rate: float) -> None:
+        """The count and the decay with which every step starts."""
         self.steps += 1
         if self.weight_decay:
             for name in self.decayed:
@@ -155,7 +174,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         decayed: Iterable[str] | None = None,
     ) -> None:
-        _require(0 <= momentum < 1, "momentum", momentum, "in [0, 1)")
+        momentum = number("momentum", momentum, at_least=0, below=1)
         super().__init__(params, ("velocity",) if momentum else (), weight_decay, decayed)
         self.momentum = momentum
 
@@ -166,7 +185,7 @@ class SGD(Optimizer):
             u = self._moments["velocity"][block]
             u *= self.momentum
             u += g
-        p -= float(learning_rate) * u
+        p -= learning_rate * u
 
 
 class Adam(Optimizer):
@@ -181,8 +200,9 @@ class Adam(Optimizer):
     In code m̂ / (√v̂ + ε) is m / (√v + ε√(1 − β2^t)), times √(1 − β2^t)/(1 − β1^t): numbers that
     are the same for all entries are worked out once (end of the paper's section 2).
 
-    β1 and β2 in [0, 1) and ε > 0, outside the root, have the paper's values, which are PyTorch's.
-    With weight_decay (F9) this is AdamW.
+    β1 and β2 in [0, 1) and ε, outside the root, have the paper's values, which are PyTorch's. ε is
+    at least the root of the smallest number (float32: 1e-19): the square of a gradient far below ε
+    is then 0, and the step η g/ε. With weight_decay (F9) this is AdamW.
 
     Source: Kingma & Ba 2015, Adam, Algorithm 1. Raises InputError for an option out of its range.
     """
@@ -196,11 +216,10 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         decayed: Iterable[str] | None = None,
     ) -> None:
-        _require(0 <= beta1 < 1, "beta1", beta1, "in [0, 1)")
-        _require(0 <= beta2 < 1, "beta2", beta2, "in [0, 1)")
-        _require(0 < eps < math.inf, "eps", eps, "finite and above 0")
         super().__init__(params, ("m", "v"), weight_decay, decayed)
-        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+        self.beta1 = number("beta1", beta1, at_least=0, below=1)
+        self.beta2 = number("beta2", beta2, at_least=0, below=1)
+        self.eps = number("eps", eps, at_least=float(np.finfo(params.flat.dtype).tiny) ** 0.5)
 
     def update(self, block: slice, g: Array, learning_rate: float) -> None:
         """F8, in place."""
@@ -226,6 +245,8 @@ class Adam(Optimizer):
 def global_norm(grads: Parameters, spread: Spread = in_turn) -> float:
     """|g| = √(Σ g²) over every entry of every gradient, summed in float64."""
 
+    _check_parameters("grads", grads)
+
     def squares(block: slice) -> float:
         g = grads.flat[block].astype(np.float64)
         return float(g @ g)
@@ -246,7 +267,7 @@ def clip_by_global_norm(grads: Parameters, max_norm: float, norm: float | None =
     Raises InputError for a max_norm that is not finite and above 0, and, with the gradients
     untouched, for a norm that is nan or infinite: no factor could repair them.
     """
-    _require(0 < max_norm < math.inf, "max_norm", max_norm, "finite and above 0")
+    max_norm = number("max_norm", max_norm, above=0)
     if norm is None:
         norm = global_norm(grads)
     if not math.isfinite(norm):
@@ -282,10 +303,10 @@ def learning_rate_at(
     Raises InputError for a negative step, warmup or total, a peak that is negative or not finite,
     a floor outside [0, peak], or an unknown schedule.
     """
-    _require(0 <= peak < math.inf, "peak", peak, "finite and at least 0")
-    _require(0 <= floor <= peak, "floor", floor, f"in [0, peak], peak being {peak}")
-    for name, count in (("step", step), ("warmup", warmup), ("total", total)):
-        _require(count >= 0, name, count, "at least 0")
+    peak = number("peak", peak, at_least=0)
+    floor = number("floor", floor, at_least=0, at_most=peak)
+    step = whole("step", step, at_least=0)
+    warmup, total = whole("warmup", warmup, at_least=0), whole("total", total, at_least=0)
     if schedule not in SCHEDULES:
         raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
     if schedule == "inverse_sqrt":
@@ -310,8 +331,6 @@ def transformer_rate(step: int, width: int, warmup: int = 4000) -> float:
     Source: Vaswani et al. 2017, section 5.3, equation 3, with w = 4000.
     Raises InputError for a negative step, and for a width or warmup below 1.
     """
-    _require(step >= 0, "step", step, "at least 0")
-    _require(width >= 1, "width", width, "at least 1")
-    _require(warmup >= 1, "warmup", warmup, "at least 1")
-    n = step + 1
+    n = whole("step", step, at_least=0) + 1
+    width, warmup = whole("width", width, at_least=1), whole("warmup", warmup, at_least=1)
     return width**-0.5 * min(n**-0.5, n * warmup**-1.5)

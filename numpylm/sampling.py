@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import as_ids, check_ids
 from .config import Config, option
 from .errors import InputError
 from .metrics import token_nats
-from .ops import Array, check_ids
+from .ops import Array
 
 SUM_TOLERANCE = 1e-6  # a p of float32 sums to 1 within about this
 
@@ -104,7 +105,7 @@ def sample_token(p: Array, rng: np.random.Generator) -> int:
 
 
 def _check_text(name: str, ids: Any, model: Any) -> Array:
-    ids = np.asarray(ids)
+    ids = as_ids(name, ids)
     if ids.ndim != 1 or not ids.size:
         raise InputError(f"{name} must be one text of at least one token, not of shape {ids.shape}")
     return check_ids(name, ids, model.config.vocab_size)
@@ -193,7 +194,7 @@ def generate_batch(
     prompts = [_check_text("prompt_ids", prompt, model) for prompt in prompts]
     n = max(map(len, prompts))
     padding = np.array([n - len(prompt) for prompt in prompts])
-    ids = np.zeros((len(prompts), n + config.tokens), dtype=np.int64)
+    ids = np.zeros((len(prompts), n + config.tokens), dtype=np.intp)
     for row, prompt in zip(ids, prompts, strict=True):
         row[n - len(prompt) : n] = prompt
     probabilities = np.zeros(ids.shape)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import blocks, ops
+from .arguments import as_ids, check_ids
 from .blocks import CROSS_ATTENTION, FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .errors import InputError
@@ -180,7 +181,7 @@ class Transformer(Model):
         Raises InputError for texts that are empty or longer than context_length, for ids outside
         the vocabulary, and where there is not one target for each source.
         """
-        source, target_in = ops.as_ids("source", source), ops.as_ids("target", target_in)
+        source, target_in = as_ids("source", source), as_ids("target", target_in)
         self.check_pair(source, target_in)
         memory, encoder = self.encode(source, rng, watch=watch)
         real = source != self.config.padding_id
@@ -218,7 +219,7 @@ class Transformer(Model):
 
     def shifted(self, target: Any) -> tuple[Array, Array]:
         """What is read, and what is to be predicted after each.   (..., T + 1)  ->  2 x (..., T)"""
-        target = ops.check_ids("target", target, self.config.vocab_size)
+        target = check_ids("target", target, self.config.vocab_size)
         targets = np.where(target == self.config.padding_id, ops.IGNORE, target)
         return target[..., :-1], targets[..., 1:]
 
@@ -239,7 +240,7 @@ class Transformer(Model):
             )
         N = self.config.context_length
         for name, ids in (("source", source), ("target", target_in)):
-            ops.check_ids(name, ids, self.config.vocab_size)
+            check_ids(name, ids, self.config.vocab_size)
             if not 0 < ids.shape[-1] <= N:
                 raise InputError(
                     f"{name} {ids.shape} must have 1 to {N} tokens, the context_length: pad an "

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import as_ids
 from .errors import InputError
 from .metrics import token_nats
 from .ops import IGNORE, Array
@@ -117,7 +118,7 @@ def target_nats(model: Transformer, source: Any, target: Any) -> Array:
 
     target is that of Transformer.loss, and there is no smoothing.
     """
-    target = np.asarray(target)
+    target = as_ids("target", target)
     logits, _ = model.forward(source, target[..., :-1])
     targets = np.where(target == model.config.padding_id, IGNORE, target)[..., 1:]
     return token_nats(logits, targets)[0].sum(axis=-1)
@@ -142,7 +143,7 @@ def _translation(model: Transformer, target: Array, nats: float) -> Translation:
 
 def _check(model: Transformer, source: Any, max_tokens: int | None) -> tuple[Array, int]:
     """source as an array (B, S), and how many tokens may be chosen."""
-    source, N = np.asarray(source), model.config.context_length
+    source, N = as_ids("source", source), model.config.context_length
     if source.ndim != 2:
         raise InputError(f"source must be (B, S), padded texts, not {source.shape}")
     begin = np.full((len(source), 1), model.config.begin_id)

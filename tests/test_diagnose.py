@@ -21,7 +21,7 @@ from numpylm.ops import attention_backward, cross_entropy_backward, linear_backw
 
 # What a reader would ask about, where a mistake is in a helper.
 ASKED = {
-    "_counted": "cross_entropy_forward",
+    "check_targets": "cross_entropy_forward",
     "_add_norm": "Transformer",
     "Optimizer": "Adam",
     "BERT": "BERTForMaskedLM",

@@ -153,13 +153,14 @@ def test_what_is_equivalent_has_a_proof_and_no_oracle_accuses_it():
 
 def test_an_edit_changes_one_line_of_the_right_code():
     wrong = edit("dy * (1 - y * y)", "dy * (1 - y)")(ops.tanh_backward)
-    assert wrong(2.0, 0.5) == 1.0
-    assert ops.tanh_backward(2.0, 0.5) == 1.5
+    dy, y = np.array([2.0]), np.array([0.5])
+    assert wrong(dy, y) == 1.0
+    assert ops.tanh_backward(dy, y) == 1.5
 
 
 def test_edits_can_be_made_one_upon_the_other():
     once = edit("dy * (1 - y * y)", "dy * (1 - y)")(ops.tanh_backward)
-    assert edit("(1 - y)", "(2 - y)")(once)(2.0, 0.5) == 3.0
+    assert edit("(1 - y)", "(2 - y)")(once)(np.array([2.0]), np.array([0.5])) == 3.0
 
 
 @pytest.mark.parametrize("text", ["no such text", "y"])

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from numpylm import ops
+from numpylm.arguments import as_texts
 from numpylm.checks.gradient_cases import op_cases
 from numpylm.errors import InputError
 from numpylm.ops import (
     IGNORE,
-    as_texts,
     attention_backward,
     attention_forward,
     causal_mask,
@@ -148,8 +148,6 @@ def test_f1_every_occurrence_of_a_word_adds_to_its_row(shape, normal):
         ([0, -1], "found -1"),
         (np.array([250], np.uint8), "found 250"),
         ([IGNORE], "found -100"),  # only a target may be ignored
-        ([1.0], "not float64"),
-        ([True], "not bool"),
         (["S1"], "not <U2"),
     ],
 )
@@ -172,7 +170,7 @@ def test_f12_linear_is_the_sum_over_inputs(normal):
 
 
 def test_f12_shapes_that_do_not_fit_are_named(normal):
-    with pytest.raises(InputError, match=r"x \(2, 3\) does not fit w \(4, 3\)"):
+    with pytest.raises(InputError, match=r"x \(2, 3\), w \(4, 3\), b None do not fit"):
         linear_forward(normal(size=(2, 3)), normal(size=(4, 3)))
 
 
@@ -233,7 +231,7 @@ def test_f3_an_allowed_nan_stays_one_without_a_warning():
 
 def test_attention_to_no_key_is_refused():
     x = np.ones((2, 3))
-    with pytest.raises(InputError, match="at least one key"):
+    with pytest.raises(InputError, match=r"k \(0, 3\), v \(0, 3\) do not fit"):
         attention_forward(x, x[:0], x[:0])
 
 
@@ -379,7 +377,7 @@ def test_f4_a_logit_is_the_context_times_the_word(normal):
 
 
 def test_f4_widths_that_differ_are_named():
-    with pytest.raises(InputError, match=r"c \(3, 4\) and table \(7, 5\)"):
+    with pytest.raises(InputError, match=r"c \(3, 4\), table \(7, 5\) do not fit"):
         output_forward(np.zeros((3, 4)), np.zeros((7, 5)))
 
 

@@ -12,12 +12,10 @@ import pytest
 from numpylm.errors import InputError
 from numpylm.ops import (
     IGNORE,
-    _gauss_terms,
     cross_entropy_backward,
     cross_entropy_forward,
     dropout_backward,
     dropout_forward,
-    erf,
     gelu_exact_forward,
     gelu_forward,
     layer_norm_backward,
@@ -34,8 +32,7 @@ from numpylm.ops import (
 
 # Two ways to compute float64 numbers near 1; each rounds by about 1e-16 a few times.
 ROUNDING = 1e-13
-ERF_ERROR = 1e-14  # what its docstring promises; 2e-15 is seen
-ERF_ERROR_FLOAT32 = 1e-6  # 24 roundings of 6e-8 at most; 4e-7 is seen
+ERF_ERROR = 1e-14  # what the docstring of erf promises; 2e-15 is seen
 
 B, T, C, N = 2, 3, 5, 7
 
@@ -99,7 +96,7 @@ def test_f13_eps_is_1e_5_where_none_is_given(normal):
 
 
 def test_f13_a_gain_of_another_width_is_named(normal):
-    with pytest.raises(InputError, match=r"gain \(4,\).*\(2, 3, 5\)"):
+    with pytest.raises(InputError, match=r"x \(2, 3, 5\), gain \(4,\), .*do not fit"):
         layer_norm_forward(normal(size=(B, T, C)), normal(size=4))
 
 
@@ -123,33 +120,6 @@ def test_f14_the_tanh_form_is_near_the_exact_one_but_not_the_same():
 def test_f15_gelu_exact_is_x_times_the_normal_distribution():
     expected = [x * math.erfc(-x / math.sqrt(2)) / 2 for x in X.tolist()]
     close(gelu_exact_forward(X)[0], expected)
-
-
-def test_f15_erf_agrees_with_the_mathematics_library():
-    x = np.concatenate([X, [5.999999, 6.0, -6.0, 1e-300, 0.0, math.inf, -math.inf]])
-    assert np.abs(erf(x) - [math.erf(number) for number in x.tolist()]).max() < ERF_ERROR
-
-
-def test_f15_two_nodes_integrate_a_parabola_from_0_to_1():
-    """Σ_k (2w_k/√π) = 2/√π ∫ 1 ds    Σ_k (2w_k/√π) (−s_k²) = 2/√π ∫ −s² ds = −2/(3√π)"""
-    minus_s2, weights = np.array(_gauss_terms(2)).T
-    close(weights.sum(), 2 / math.sqrt(math.pi))
-    close(minus_s2 @ weights, -2 / (3 * math.sqrt(math.pi)))
-
-
-def test_f15_erf_of_complex_numbers_has_the_right_slope():
-    slope = erf(X + 1e-30j).imag / 1e-30
-    assert np.abs(slope - 2 / math.sqrt(math.pi) * np.exp(-X * X)).max() < ERF_ERROR
-
-
-def test_f15_erf_keeps_float32_and_its_accuracy():
-    x = X.astype(np.float32)
-    assert erf(x).dtype == np.float32
-    assert np.abs(erf(x) - [math.erf(number) for number in x.tolist()]).max() < ERF_ERROR_FLOAT32
-
-
-def test_f15_erf_passes_nan_on():
-    assert np.isnan(erf(np.array([math.nan]))).all()
 
 
 # ---- F16: ReLU -------------------------------------------------------------------------------
@@ -211,7 +181,7 @@ def test_f17_evaluation_and_rate_0_change_nothing_and_draw_nothing(rate, rng, no
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, math.nan])
 def test_f17_a_rate_outside_0_to_1_is_refused(rate):
-    with pytest.raises(InputError, match=r"rate must lie in \[0, 1\)"):
+    with pytest.raises(InputError, match=r"^rate must be (at least 0 and below 1|a finite)"):
         dropped(rate)
 
 
@@ -248,9 +218,11 @@ def test_f18_a_text_may_be_as_long_as_the_table(normal):
     np.testing.assert_array_equal(positions_forward(e, table)[0], e + table)
 
 
-@pytest.mark.parametrize("tokens", [N + 1, 0])
-def test_f18_more_tokens_than_positions_or_none_are_refused(tokens, normal):
-    with pytest.raises(InputError, match=f"{tokens} tokens do not fit .*1 to {N} "):
+@pytest.mark.parametrize(
+    ("tokens", "words"), [(N + 1, f"{N + 1} tokens do not fit .*1 to {N} "), (0, "do not fit")]
+)
+def test_f18_more_tokens_than_positions_or_none_are_refused(tokens, words, normal):
+    with pytest.raises(InputError, match=words):
         positions_forward(normal(size=(B, tokens, C)), normal(size=(N, C)))
 
 
@@ -349,5 +321,5 @@ def test_f23_loss_and_gradient_are_those_of_pytorch(normal):
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, math.nan])
 def test_f23_a_share_outside_0_to_1_is_refused(smoothing, normal):
-    with pytest.raises(InputError, match=r"smoothing must lie in \[0, 1\)"):
+    with pytest.raises(InputError, match=r"^smoothing must be (at least 0 and|a finite)"):
         smoothed_cross_entropy_forward(normal(size=(B, T, V)), TARGETS, smoothing)

@@ -64,7 +64,7 @@ OTHERWISE = {
     "attention_forward: the mask is forgotten": {"adjoint"},
     "cross_entropy_forward: not shifted by the maximum": set(),
     "cross_entropy_forward: logarithm of the probability": set(),
-    "_counted: ignored targets in N, both ways": {"adjoint"},
+    "check_targets: ignored targets in N, both ways": {"adjoint"},
     "nll_forward: log(p + 1e-9)": {"complex"},
     "layer_norm_forward: the eps asked for is ignored": {"adjoint"},
     "relu_forward: negative numbers leak": {"central"},

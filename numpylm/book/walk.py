@@ -64,7 +64,7 @@ STEPS = (
         "Scores become shares: each row adds to 1. What comes later in the text gets exactly 0.",
         (("F3", "latex", 1),),
         "ops.softmax_forward",
-        ("np.exp(a, out=a)", "a /= np.where"),
+        ("np.exp(a, out=a)", "a /= or_one"),
         ("a",),
     ),
     WalkStep(
@@ -80,7 +80,7 @@ STEPS = (
         "The last context is compared with every word of the vocabulary, by the same E.",
         (("F4", "latex", 0),),
         "ops.output_forward",
-        ("logits = ",),
+        ("return product(c, table.T)",),
         ("z",),
     ),
     WalkStep(
@@ -114,7 +114,7 @@ STEPS = (
         "the others get nothing.",
         (("F4", "gradient", 0),),
         "ops.output_backward",
-        ("return (rows @ table)",),
+        ("return product(dlogits, table)",),
         ("dc",),
     ),
     WalkStep(
@@ -123,7 +123,7 @@ STEPS = (
         "table. Every word is moved, for every word was compared with c.",
         (("F4", "gradient", 1),),
         "ops.output_backward",
-        ("return (rows @ table)",),
+        ("return product(dlogits, table)",),
         ("output",),
     ),
     WalkStep(
@@ -165,7 +165,7 @@ STEPS = (
         "The fourth: E as value. What was read gets dc, in the shares in which it was read.",
         (("F2", "gradient", 0), ("F1", "gradient", 0)),
         "ops.attention_backward",
-        ("dv = a.swapaxes",),
+        ("dv = a.mT",),
         ("dv", "value"),
     ),
     WalkStep(

@@ -33,7 +33,7 @@ HIDDEN = [
         "F13",
         (
             ("layer_norm_backward", edit(VARIANCE_TERM, "")),
-            ("layer_norm_forward", edit("_dot(x_hat, x_hat) /", "_dot(x_hat, x_hat).real /")),
+            ("layer_norm_forward", edit("row_dot(x_hat, x_hat) /", "row_dot(x_hat, x_hat).real /")),
         ),
     ),
 ]
@@ -70,8 +70,8 @@ EQUIVALENT = [
         "Σ_j a_ij = 1, so ds_ij = a_ij (da_ij + t_i − Σ_l a_il (da_il + t_i)) does not hold t_i; "
         "and where no key is allowed, a_ij = 0",
         edit(
-            f"ds = dc @ v.swapaxes(-1, -2)\n    {DS_SUM}",
-            "ds = dc @ v.swapaxes(-1, -2) + dc.sum(axis=-1, keepdims=True)\n"
+            f"ds = dc @ v.mT  # so far da_ij\n    {DS_SUM}",
+            "ds = dc @ v.mT + dc.sum(axis=-1, keepdims=True)\n"
             "    ds -= (a * ds).sum(axis=-1, keepdims=True)",
         ),
     ),
@@ -95,7 +95,7 @@ EQUIVALENT = [
         "F13",
         "dx̂ is shifted by a number for each row",
         "dx̂ + t − mean(dx̂ + t) does not hold t, and mean(t x̂) = 0 because x̂ has mean 0",
-        edit("    dx = dy * gain\n", "    dx = dy * gain + dy.sum(axis=-1, keepdims=True)\n"),
+        edit("dx = dy * gain", "dx = dy * gain + dy.sum(axis=-1, keepdims=True)"),
     ),
     _equivalent(
         "cross_entropy_backward",
@@ -118,9 +118,8 @@ EQUIVALENT = [
         "the occurrences of a word are added in another order",
         "addition commutes; rounding differs in the last place",
         edit(
-            'kind="stable")',
-            'kind="stable")[::-1]\n'
-            '    order = order[np.argsort(ids.ravel()[order], kind="stable")]',
+            "sum_by_id(de, ids, V)",
+            "sum_by_id(as_rows(de)[::-1], ids.ravel()[::-1], V)",
         ),
     ),
     _equivalent(
@@ -128,6 +127,6 @@ EQUIVALENT = [
         "F18",
         "rows of positions that are not used are not cleared",
         "np.zeros made them 0, and no token stands there",
-        edit("dtable = np.zeros(shape, dy.dtype)", "dtable = 0 * np.ones(shape, dy.dtype)"),
+        edit("np.zeros(table_shape, dy.dtype)", "0 * np.ones(table_shape, dy.dtype)"),
     ),
 ]

@@ -2,6 +2,8 @@
 
 from .mutation import edit, mistakes, result, scaled, transposed, zero
 
+ADD_ALL = "return sum_by_id(de, ids, V)"
+NONE = "dtable = np.zeros((V, C), de.dtype)\n"
 EMBEDDING = mistakes(
     "embedding_backward",
     "F1",
@@ -9,61 +11,56 @@ EMBEDDING = mistakes(
         "a repeated word keeps its last row",
         "a word that occurs twice gets only its last gradient, as `dtable[ids] += de` does: "
         "every occurrence must add",
-        edit(
-            "np.add.reduceat(_rows(de).take(order, axis=0), starts, axis=0)",
-            "_rows(de)[order][starts + occurrences[words] - 1]",
-        ),
+        edit(ADD_ALL, f"{NONE}    dtable[ids] += de\n    return dtable"),
     ),
     (
         "a repeated word keeps its first row",
         "a word that occurs twice gets only its first gradient: every occurrence must add",
         edit(
-            "np.add.reduceat(_rows(de).take(order, axis=0), starts, axis=0)",
-            "_rows(de)[order][starts]",
+            ADD_ALL,
+            f"{NONE}    dtable[ids.ravel()[::-1]] += as_rows(de)[::-1]\n    return dtable",
         ),
     ),
     (
         "a repeated word gets the mean",
         "the gradients of a word that occurs twice are averaged: they must be added",
-        edit(
-            "starts, axis=0)",
-            "starts, axis=0) / occurrences[words][:, None]",
-        ),
+        edit(ADD_ALL, f"{ADD_ALL} / or_one(np.bincount(ids.ravel(), minlength=V))[:, None]"),
     ),
     (
         "word 0 learns nothing",
         "the row of word 0 is cleared, as if it were padding: it is a word like the others",
-        edit("return dtable", "dtable[0] = 0\n    return dtable"),
+        edit("sum_by_id(de, ids, V)", "sum_by_id(de * (ids != 0)[..., None], ids, V)"),
     ),
     (
         "only the first text teaches",
         "dtable holds only the gradient of the first text: all texts of the batch must add",
-        edit("shape, ids = cache", "(shape, ids), de = (cache[0], cache[1][:1]), de[:1]"),
+        edit("sum_by_id(de, ids, V)", "sum_by_id(de[:1], ids[:1], V)"),
     ),
 )
 
+DW = "dw = as_rows(x).T @ as_rows(dy)"
 LINEAR = mistakes(
     "linear_backward",
     "F12",
     (
         "dw has the shape of its transpose",
         "dw is the right one transposed: dyᵀ x where xᵀ dy is due",
-        edit("dw = _rows(x).T @ dy_rows", "dw = dy_rows.T @ _rows(x)"),
+        edit(DW, "dw = as_rows(dy).T @ as_rows(x)"),
     ),
     (
         "dw transposed",
         "dw holds dyᵀ x, poured into the shape of w: xᵀ dy is due",
-        edit("dw = _rows(x).T @ dy_rows", "dw = (dy_rows.T @ _rows(x)).reshape(w.shape)"),
+        edit(DW, "dw = (as_rows(dy).T @ as_rows(x)).reshape(w.shape)"),
     ),
     (
         "dw of the first sample",
         "dw holds only the first sample of the batch: all rows must add",
-        edit("dw = _rows(x).T @ dy_rows", "dw = _rows(x[:1]).T @ _rows(dy[:1])"),
+        edit(DW, "dw = as_rows(x[:1]).T @ as_rows(dy[:1])"),
     ),
     (
         "dw averaged",
         "dw is divided by the number of rows: the rows must be added, not averaged",
-        edit("dw = _rows(x).T @ dy_rows", "dw = _rows(x).T @ dy_rows / len(dy_rows)"),
+        edit(DW, f"{DW} / len(as_rows(dy))"),
     ),
     (
         "dw one part in 10^9 too large",
@@ -73,31 +70,31 @@ LINEAR = mistakes(
     (
         "dx with w reshaped",
         "dx uses w poured into the shape of wᵀ: dy wᵀ, with a true transpose, is due",
-        edit("dy_rows @ w.T", "dy_rows @ w.reshape(w.shape[::-1])"),
+        edit("product(dy, w.T)", "product(dy, w.reshape(w.shape[::-1]))"),
     ),
     (
         "db over one axis only",
         "db is summed over one axis only: it must be summed over every axis but the last",
-        edit("dy_rows.sum(axis=0) if", "dy.sum(axis=0) if"),
+        edit("column_sum(dy) if", "dy.sum(axis=0) if"),
     ),
     (
         "db of the first sample",
         "db holds only the first sample of the batch: all rows must add",
-        edit("dy_rows.sum(axis=0) if", "_rows(dy[:1]).sum(axis=0) if"),
+        edit("column_sum(dy) if", "column_sum(dy[:1]) if"),
     ),
     (
         "db averaged",
         "db is the mean over the rows: their sum is due",
-        edit("dy_rows.sum(axis=0) if", "dy_rows.mean(axis=0) if"),
+        edit("column_sum(dy) if", "as_rows(dy).mean(axis=0) if"),
     ),
     (
         "a gradient for a bias that is not there",
         "there is a db where there was no b: None is due",
-        edit("dy_rows.sum(axis=0) if has_bias else None", "dy_rows.sum(axis=0)"),
+        edit("column_sum(dy) if has_bias else None", "column_sum(dy)"),
     ),
 )
 
-SUM = "(a * da).sum(axis=-1, keepdims=True)"
+SUM = "row_dot(a, da)"
 SOFTMAX = [
     *mistakes(
         "softmax_backward",
@@ -155,24 +152,27 @@ SOFTMAX = [
         (
             "a blind row is uniform",
             "a row in which nothing is allowed gets equal weights: it must be 0 everywhere",
-            edit("return a, a", "a[(total == 0)[..., 0]] = 1 / a.shape[-1]\n    return a, a"),
+            edit("return a, a", "a[a.sum(axis=-1) == 0] = 1 / a.shape[-1]\n    return a, a"),
         ),
         (
             "not shifted by the maximum",
             "exp runs over for large scores: subtract the maximum of the row first",
-            edit("a = s - np.where(top == -np.inf, s.real.dtype.type(0), top)", "a = s.copy()"),
+            edit("below_max(masked(s, check_mask(mask, s.shape)))", "masked(s, mask) + 0"),
         ),
         (
             "shifted by the maximum of all rows",
             "a row far below the others runs under: every row is shifted by its own maximum",
-            edit("_max(s)", "s.real.max(keepdims=True)"),
+            edit(
+                "below_max(masked(s, check_mask(mask, s.shape)))",
+                "masked(s, mask) - s.real.max(keepdims=True)",
+            ),
         ),
         (
             "the mask adds -10000",
             "the mask adds a large finite number, which a larger score overrules: set −∞",
             edit(
-                "np.fmin(s, np.where(mask, real(np.nan), real(-np.inf)))",
-                "s + np.where(mask, real(0), real(-1e4))",
+                "masked(s, check_mask(mask, s.shape))",
+                "s + (0 if mask is None else np.where(mask, 0, s.real.dtype.type(-1e4)))",
             ),
         ),
         (
@@ -183,8 +183,8 @@ SOFTMAX = [
     ),
 ]
 
-DS_SUM = "ds -= _dot(dc, c)"
-RETURN = "return ds @ k, ds.swapaxes(-1, -2) @ q, dv"
+DS_SUM = "ds -= row_dot(dc, c)"
+RETURN = "return ds @ k, ds.mT @ q, dv"
 ATTENTION = [
     *mistakes(
         "attention_backward",
@@ -202,19 +202,19 @@ ATTENTION = [
             "dv by a, not aᵀ",
             "dv uses a poured into the shape of aᵀ: dv = aᵀ dc, with a true transpose, is due",
             edit(
-                "dv = a.swapaxes(-1, -2) @ dc",
+                "dv = a.mT @ dc",
                 "dv = a.reshape(*a.shape[:-2], a.shape[-1], a.shape[-2]) @ dc",
             ),
         ),
         (
             "scale missing in dq",
             "dq lacks the factor scale",
-            edit(RETURN, "return ds @ k / scale, ds.swapaxes(-1, -2) @ q, dv"),
+            edit(RETURN, "return ds @ k / scale, ds.mT @ q, dv"),
         ),
         (
             "scale missing in dk",
             "dk lacks the factor scale",
-            edit(RETURN, "return ds @ k, ds.swapaxes(-1, -2) @ q / scale, dv"),
+            edit(RETURN, "return ds @ k, ds.mT @ q / scale, dv"),
         ),
         (
             "scale missing in both",
@@ -229,7 +229,7 @@ ATTENTION = [
         (
             "scale in dv as well",
             "dv has the factor scale, which belongs to the scores alone: in dq and dk",
-            edit(RETURN, "return ds @ k, ds.swapaxes(-1, -2) @ q, dv * scale"),
+            edit(RETURN, "return ds @ k, ds.mT @ q, dv * scale"),
         ),
         (
             "without the sum",
@@ -274,7 +274,7 @@ ATTENTION = [
         (
             "axes counted from the front",
             "v.swapaxes(1, 2) exchanges other axes as soon as there are heads: count from the end",
-            edit("dc @ v.swapaxes(-1, -2)", "dc @ v.swapaxes(1, 2)"),
+            edit("dc @ v.mT", "dc @ v.swapaxes(1, 2)"),
         ),
         (
             "dq one part in 1000 too large",
@@ -307,23 +307,24 @@ ATTENTION = [
     ),
 ]
 
+DTABLE = "as_rows(dlogits).T @ as_rows(c)"
 OUTPUT = mistakes(
     "output_backward",
     "F4",
     (
         "dtable transposed",
         "dtable holds cᵀ dz, poured into the shape of the table: dzᵀ c is due",
-        edit("rows.T @ _rows(c)", "(_rows(c).T @ rows).reshape(table.shape)"),
+        edit(DTABLE, "(as_rows(c).T @ as_rows(dlogits)).reshape(table.shape)"),
     ),
     (
         "dtable of the last position",
         "dtable holds only the last position of each text: all positions must add",
-        edit("rows.T @ _rows(c)", "_rows(dlogits[:, -1]).T @ _rows(c[:, -1])"),
+        edit(DTABLE, "as_rows(dlogits[:, -1]).T @ as_rows(c[:, -1])"),
     ),
     (
         "dc with the table reshaped",
         "dc uses the table as if its rows were dimensions: dz E, row w for word w, is due",
-        edit("rows @ table)", "rows @ table.T.reshape(table.shape))"),
+        edit("product(dlogits, table)", "product(dlogits, table.T.reshape(table.shape))"),
     ),
 )
 
@@ -396,16 +397,16 @@ CROSS_ENTROPY = [
         (
             "not shifted by the maximum",
             "exp runs over for large logits: subtract the maximum of the row first",
-            edit("_rows(logits) - _max(_rows(logits))", "+_rows(logits)"),
+            edit("below_max(as_rows(logits))", "+as_rows(logits)"),
         ),
         (
             "logarithm of the probability",
             "log p underflows for an unlikely target: log Σ exp(z) − z_y does not",
-            edit("np.log(total[:, 0]) - z_target", "-np.log(p[n, y])"),
+            edit("np.log(total[:, 0]) - z_y", "-np.log(p[n, y])"),
         ),
     ),
     *mistakes(
-        "_counted",
+        "check_targets",
         "F5",
         (
             "ignored targets in N, both ways",
@@ -419,13 +420,13 @@ CROSS_ENTROPY = [
         (
             "upstream ignored",
             "the upstream gradient dL is ignored",
-            edit("-dL / N / p_target", "-1.0 / N / p_target"),
+            edit("-dL / N / p_y", "-1.0 / N / p_y"),
         ),
         ("the sign", "the sign is wrong: L = −log p", scaled(0, -1.0)),
         (
             "without 1/p",
             "the derivative of the logarithm, 1/p, is missing",
-            edit("-dL / N / p_target", "-dL / N"),
+            edit("-dL / N / p_y", "-dL / N"),
         ),
     ),
     *mistakes(
@@ -434,7 +435,7 @@ CROSS_ENTROPY = [
         (
             "log(p + 1e-9)",
             "the forward computes log(p + 1e-9), and the backward the slope of log p",
-            edit("np.log(p_target)", "np.log(p_target + 1e-9)"),
+            edit("np.log(p_y)", "np.log(p_y + 1e-9)"),
         ),
     ),
     *mistakes(
@@ -472,7 +473,7 @@ CROSS_ENTROPY = [
     ),
 ]
 
-MEAN_TERM = "    dx -= _sum(dx) / C\n"
+MEAN_TERM = "    dx -= row_mean(dx)\n"
 VARIANCE_TERM = "    dx -= x_hat * along\n"
 LAYER_NORM = [
     *mistakes(
@@ -497,9 +498,9 @@ LAYER_NORM = [
             "gain outside the sums",
             "the gain is applied after the sums over the row: it belongs inside, dx̂ = gain dy",
             edit(
-                f"    dx = dy * gain\n    along = _dot(dx, x_hat) / C\n"
+                f"    dx = dy * gain  # so far dx̂\n    along = row_dot(dx, x_hat) / C\n"
                 f"{MEAN_TERM}{VARIANCE_TERM}    dx /= sigma\n",
-                f"    dx = dy + 0\n    along = _dot(dx, x_hat) / C\n"
+                f"    dx = dy + 0\n    along = row_dot(dx, x_hat) / C\n"
                 f"{MEAN_TERM}{VARIANCE_TERM}    dx *= gain / sigma\n",
             ),
         ),
@@ -512,8 +513,8 @@ LAYER_NORM = [
             "divided by C − 1",
             "the variance term is divided by C − 1, and the forward divides by C",
             edit(
-                "along = _dot(dx, x_hat) / C",
-                "along = _dot(dx, x_hat) / (C - 1)",
+                "along = row_dot(dx, x_hat) / C",
+                "along = row_dot(dx, x_hat) / (C - 1)",
             ),
         ),
         (
@@ -539,22 +540,22 @@ LAYER_NORM = [
         (
             "dgain without x̂",
             "dgain is the sum of dy: Σ dy x̂ is due",
-            edit("_rows(x_hat))", "np.ones_like(_rows(dy)))"),
+            edit("column_dot(dy, x_hat)", "column_sum(dy)"),
         ),
         (
             "dgain over one axis only",
             "dgain is summed over one axis only: it must be summed over every axis but the last",
-            edit('np.einsum("nr,nr->r", _rows(dy), _rows(x_hat))', "(dy * x_hat).sum(axis=0)"),
+            edit("column_dot(dy, x_hat)", "(dy * x_hat).sum(axis=0)"),
         ),
         (
             "dbias averaged",
             "dbias is the mean over the rows: their sum is due",
-            edit("_rows(dy).sum(axis=0) if", "_rows(dy).mean(axis=0) if"),
+            edit("column_sum(dy) if", "as_rows(dy).mean(axis=0) if"),
         ),
         (
             "a gradient for a bias that is not there",
             "there is a dbias where there was no bias: None is due",
-            edit("_rows(dy).sum(axis=0) if has_bias else None", "_rows(dy).sum(axis=0)"),
+            edit("column_sum(dy) if has_bias else None", "column_sum(dy)"),
         ),
     ),
     *mistakes(
@@ -564,8 +565,8 @@ LAYER_NORM = [
             "variance by C − 1",
             "the forward divides the variance by C − 1, and the backward assumes C",
             edit(
-                "_dot(x_hat, x_hat) / C",
-                "_dot(x_hat, x_hat) / (C - 1)",
+                "row_dot(x_hat, x_hat) / C",
+                "row_dot(x_hat, x_hat) / (C - 1)",
             ),
         ),
         (
@@ -613,8 +614,8 @@ ACTIVATIONS = [
             "u' for u",
             "the factor √(2/π) of u' is missing",
             edit(
-                "slope *= 2 * TANH_SCALE * 3 * TANH_CUBIC\n    slope += 2 * TANH_SCALE\n",
-                "slope *= 2 * 3 * TANH_CUBIC\n    slope += 2.0\n",
+                "slope *= 2 * TANH_SCALE * 3 * TANH_CUBIC\n    slope += 2 * TANH_SCALE",
+                "slope *= 2 * 3 * TANH_CUBIC\n    slope += 2.0",
             ),
         ),
     ),
@@ -624,7 +625,7 @@ ACTIVATIONS = [
         (
             "the cubic added, not multiplied",
             "the forward computes √(2/π) (x + 0.044715 x²): the cubic lacks an x",
-            edit("h = x * x  #", "h = x + 0  #"),
+            edit("h = squared(x)  #", "h = x + 0  #"),
         ),
     ),
     *mistakes(
@@ -651,7 +652,7 @@ ACTIVATIONS = [
         (
             "the density not normalised",
             "the factor 1/√(2π) of the normal density is missing",
-            edit("    slope *= 1 / math.sqrt(2 * math.pi)\n", ""),
+            edit("slope *= 1 / math.sqrt(2 * math.pi)", "pass"),
         ),
     ),
     *mistakes(
@@ -660,7 +661,7 @@ ACTIVATIONS = [
         (
             "everything passes",
             "dy passes everywhere: where x ≤ 0 it must be 0",
-            edit("return np.where(positive, dy, dy.dtype.type(0))", "return dy * 1"),
+            edit("return np.where(positive, dy, 0)", "return dy * 1"),
         ),
         (
             "positive dy passes",
@@ -674,7 +675,7 @@ ACTIVATIONS = [
         (
             "negative numbers leak",
             "negative x passes the forward, as x.real, which the complex step takes for a constant",
-            edit("np.where(positive, x, x.dtype.type(0))", "np.where(positive, x, x.real)"),
+            edit("np.where(positive, x, 0)", "np.where(positive, x, x.real)"),
         ),
     ),
     *mistakes(

@@ -77,7 +77,7 @@ OPTIM = [
             "learning rate inside the velocity",
             "η multiplies g before it enters the velocity: it multiplies the whole velocity",
             edit(
-                "u += g\n        p -= float(learning_rate) * u",
+                "u += g\n        p -= learning_rate * u",
                 "u += learning_rate * g\n            g = u\n        p -= u",
             ),
         ),

@@ -33,7 +33,7 @@ ORACLES = (*METHODS, "adjoint", "invariants", "recurrence")
 ADJOINT = 1e-12  # of sums of at least 1: both add the same few hundred products of order 1
 
 SUBJECTS = {  # helpers are looked at by way of those who use them
-    "_counted": ("cross_entropy", "nll", "smoothed_cross_entropy"),
+    "check_targets": ("cross_entropy", "nll", "smoothed_cross_entropy"),
     "causal_mask": ("causal_mask", "AttentionLM"),
     "softmax": ("softmax", "attention"),
     "BERT": ("BERTForMaskedLM", "BERTForClass", "BERTForSpan"),
