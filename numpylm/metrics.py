@@ -143,7 +143,7 @@ def _logits_and_targets(model: Any, batch: Any) -> tuple[Array, Array]:
             f"{type(model).__name__} cannot be evaluated on a batch of {', '.join(given)}: its "
             "targets must be called so, or the model needs logits_and_targets(...)"
         )
-    targets = np.asarray(given.pop("targets"))
+    targets = as_ids("targets", given.pop("targets"))
     ids = given.pop("ids", None)
     logits, _ = model.forward(**given) if ids is None else model.forward(ids, **given)
     return logits, targets
@@ -151,7 +151,7 @@ def _logits_and_targets(model: Any, batch: Any) -> tuple[Array, Array]:
 
 def _pairs(predictions: Any, targets: Any) -> tuple[Array, Array]:
     """Both as flat arrays, without the pairs whose target is IGNORE."""
-    predictions, targets = as_ids("predictions", predictions), as_ids("targets", targets)
+    predictions, targets = np.asarray(predictions), np.asarray(targets)
     if predictions.shape != targets.shape:
         hint = ""
         if predictions.shape[:-1] == targets.shape:

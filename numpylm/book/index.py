@@ -42,7 +42,7 @@ PARTS = {  # the reading order
     "From text to batches": "tokenizers unicode_text languages corpora encodings batches",
     "From logits to text and scores": "sampling translate metrics answers",
     "Runs, files and options": "train_config divergence reports runs trained logs recipes signals "
-    "checkpoints config errors",
+    "checkpoints config arguments arrays errors",
     "Several workers": "parallel allocator",
     "To and from Hugging Face": "huggingface huggingface_layouts sentence_embeddings",
     "Pictures and the command line": "figures commands course_commands __main__",
