@@ -34,7 +34,7 @@ def array(name: str, value: Any, shape: Shape | None = None) -> Array:
     return value
 
 
-def _plain(name: str, value: Any) -> Array:
+def plain(name: str, value: Any) -> Array:
     """`value` as a plain array, whatever it holds."""
     if isinstance(value, np.ma.MaskedArray):
         raise InputError(
@@ -47,7 +47,7 @@ def _plain(name: str, value: Any) -> Array:
 
 
 def _floats(name: str, value: Any) -> Array:
-    plain = _plain(name, value)
+    plain = plain(name, value)
     if plain.dtype.kind in "iu":
         return plain.astype(np.float64)
     if plain.dtype == np.float16:
@@ -111,7 +111,7 @@ def check_mask(mask: Any, shape: Shape) -> Array | None:
     """`mask` as a boolean array that broadcasts to scores of `shape`; None is no mask."""
     if mask is None:
         return None
-    mask = _plain("mask", mask)
+    mask = plain("mask", mask)
     if mask.dtype != bool:
         raise InputError(f"mask must be boolean, True = may look; it is {mask.dtype}")
     if not _broadcasts(mask.shape, shape):
@@ -142,7 +142,7 @@ def as_ids(name: str, ids: Any) -> Array:
     """
     if type(ids) is np.ndarray and ids.dtype == IDS:
         return ids
-    ids = _plain(name, ids)
+    ids = plain(name, ids)
     if ids.size and ids.dtype.kind not in "iu":
         advice = ": encode text with a tokenizer" if ids.dtype.kind in "OSTU" else ""
         raise InputError(f"{name} must be integers, not {ids.dtype}{advice}")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .answers import Tokenise, answer_pairs, short, tokens_of
-from .arguments import as_ids, check_ids
+from .arguments import as_ids, check_ids, plain
 from .batches import arguments, every_batch
 from .errors import InputError
 from .ops import IGNORE, Array
@@ -151,7 +151,7 @@ def _logits_and_targets(model: Any, batch: Any) -> tuple[Array, Array]:
 
 def _pairs(predictions: Any, targets: Any) -> tuple[Array, Array]:
     """Both as flat arrays, without the pairs whose target is IGNORE."""
-    predictions, targets = np.asarray(predictions), np.asarray(targets)
+    predictions, targets = plain("predictions", predictions), plain("targets", targets)
     if predictions.shape != targets.shape:
         hint = ""
         if predictions.shape[:-1] == targets.shape:

@@ -212,9 +212,7 @@ def test_a_state_that_does_not_fit_is_rejected_before_anything_changes():
     with pytest.raises(InputError, match="velocity"):
         optimizer.load_state({**good, "velocity": good["m"]})
     for wrong in (-1, 2.5, "3"):
-        with pytest.raises(
-            InputError, match=f"^steps must be a count of at least 0, not {wrong!r}$"
-        ):
+        with pytest.raises(InputError, match=f"^steps must be .*, not {wrong!r}$"):
             optimizer.load_state({**good, "steps": wrong})
     assert optimizer.steps == 0
     assert not optimizer.state()["m"].any()
@@ -320,7 +318,7 @@ def test_a_gradient_whose_square_overflows_is_refused_before_anything_changes(ma
     with pytest.raises(InputError, match=r"^grads hold .*exceed float32"):
         optimizer.step(grads, 0.1)
     assert optimizer.steps == 0 and (params.flat == 1).all()
-    assert not any(moment.any() for moment in optimizer.state().values())
+    assert not any(np.any(moment) for moment in optimizer.state().values())
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-300, 1e-25, 1e-19, 1e18])
@@ -378,7 +376,7 @@ def test_a_state_that_is_not_finite_is_refused(value):
     optimizer, bad = Adam(params), np.zeros(params.flat.size)
     bad[-1] = value
     with pytest.raises(InputError, match="state 'v' holds numbers that are not finite"):
-        optimizer.load_state({"m": np.ones(params.flat.size), "v": bad}, 3)
+        optimizer.load_state({"steps": 3, "m": np.ones(params.flat.size), "v": bad})
     assert not optimizer.state()["m"].any()
 
 
