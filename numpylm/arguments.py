@@ -47,15 +47,15 @@ def plain(name: str, value: Any) -> Array:
 
 
 def _floats(name: str, value: Any) -> Array:
-    plain = plain(name, value)
-    if plain.dtype.kind in "iu":
-        return plain.astype(np.float64)
-    if plain.dtype == np.float16:
+    x = plain(name, value)
+    if x.dtype.kind in "iu":
+        return x.astype(np.float64)
+    if x.dtype == np.float16:
         raise InputError(f"{name} is float16, too coarse to add up rows in: use float32")
-    if plain.dtype.kind not in "fc":
-        shown = f"of dtype {plain.dtype}" if plain.dtype != object else f"{type(value).__name__}"
+    if x.dtype.kind not in "fc":
+        shown = f"of dtype {x.dtype}" if x.dtype != object else f"{type(value).__name__}"
         raise InputError(f"{name} must be an array of numbers, not {shown}")
-    return plain.astype(plain.dtype.newbyteorder("="), copy=False)
+    return x.astype(x.dtype.newbyteorder("="), copy=False)
 
 
 def shaped(signature: str, *values: Any) -> tuple[Any, ...]:
