@@ -1,6 +1,9 @@
-"""numpylm: a language model to read. Everything that most readers need is imported from here:
+"""numpylm: a language model to read. What most readers need is imported from here:
 
-    corpus = load_corpus(CorpusConfig(corpus="topics"), context_length=7)
+    corpus = Corpus.from_text(text)
+    model = GPT(layers=2, vocab_size=corpus.tokenizer.vocab_size)
+    result = train(model, corpus, steps=500)
+    print(generate(model, corpus, "the "))
 
 The modules in reading order. The first eight are an afternoon:
 
@@ -37,6 +40,8 @@ recipes              what the command line trains by name
 signals              Ctrl-C, answered between two steps
 checkpoints          files that are whole or unchanged
 config               what a reader may choose
+arguments            what every function asks of what it is given
+arrays               NumPy's fast idioms, by names that say what they do
 errors               the error for a reader's mistake
 parallel             one gradient from many workers
 allocator            memory that is kept

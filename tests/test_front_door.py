@@ -16,7 +16,7 @@ from numpylm.book.index import PARTS
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(numpylm.__file__).read_text(encoding="utf-8")
-BESIDE_NUMPY = {"matplotlib", "tqdm", "safetensors", "threadpoolctl", "mpi4py", "tokenizers"}
+BESIDE_NUMPY = {"matplotlib", "tqdm", "safetensors", "threadpoolctl", "regex", "tokenizers"}
 FOLDERS = {f"numpylm.{folder}" for folder in ("checks", "course", "tasks", "book")}
 
 
