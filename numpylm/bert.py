@@ -220,9 +220,8 @@ class BERT(Model):
         )
 
     def attention_maps(self, cache: BERTCache | BERTEncoderCache) -> dict[str, Array]:
-        encoder = cache.encoder if isinstance(cache, BERTCache) else cache
-        pairs = zip(_blocks(self.config), encoder.blocks, strict=True)
-        return {f"{block}.attention": c.attention.attention.a for block, c in pairs}
+        done = (cache.encoder if isinstance(cache, BERTCache) else cache).blocks
+        return {f"block{i}.attention": c.attention.attention.a for i, c in enumerate(done)}
 
     def norm(self, part: str) -> list[Any]:
         """What layer_norm_forward takes after x."""

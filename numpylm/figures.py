@@ -354,18 +354,22 @@ def draw_run(run: Any) -> list[Path]:
 def run_pictures(run: Any) -> dict[str, Figure]:
     """The loss so far, the embeddings E, and the attention among the first held-out tokens.
 
-    A model without one of them is drawn without it. Of several attentions it is the last's.
+    A model without one of them is drawn without it. Of several attentions it is the last. What is
+    not a corpus with a tokenizer has no words: then it is the loss alone.
     """
     with run.log.open(encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
     corpus, model = run.corpus, run.model
-    symbols = corpus.tokenizer.symbols
-    groups = {k: v.split() for k, v in TOPICS.items()} if corpus.name == "topics" else None
+    pictures = {"loss": loss_curve(lines, landmarks(corpus))}
+    symbols = getattr(getattr(corpus, "tokenizer", None), "symbols", None)
+    if symbols is None:
+        return pictures
+    if "E" in model.params:
+        topics = getattr(corpus, "name", "") == "topics"
+        groups = {k: v.split() for k, v in TOPICS.items()} if topics else None
+        pictures["embeddings"] = embedding_plane(model.params["E"], symbols, groups)
     ids = np.ravel(corpus.heldout)[: min(model.config.context_length, READABLE)]
     _, cache = model.forward(ids)
-    pictures = {"loss": loss_curve(lines, landmarks(corpus))}
-    if "E" in model.params:
-        pictures["embeddings"] = embedding_plane(model.params["E"], symbols, groups)
     for name, a in [*model.attention_maps(cache).items()][-1:]:
         title = f"{name}, first of {len(a)} heads" if len(a) > 1 else ""
         words = [_visible(symbols[i]) for i in ids]

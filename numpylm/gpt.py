@@ -181,8 +181,7 @@ class GPT(Model):
         return dh + dy
 
     def attention_maps(self, cache: GPTCache) -> dict[str, Array]:
-        pairs = zip(_blocks(self.config), cache.blocks, strict=True)
-        return {f"{block}.attention": c.attention.attention.a for block, c in pairs}
+        return {f"block{i}.attention": c.attention.attention.a for i, c in enumerate(cache.blocks)}
 
     def start(self, batch_size: int = 1, padding: Any = None) -> blocks.KeyValueCache:
         """An empty past for `extend`. padding (B,): how many tokens, on the left, are no text."""

@@ -63,7 +63,8 @@ class Parameters(Mapping[str, Array]):
     def __repr__(self) -> str:
         arrays = [f"{name} {shape}" for name, shape in self.shapes.items()]
         shown = arrays if len(arrays) <= 6 else [*arrays[:2], "…", arrays[-1]]
-        sizes = f"{self.flat.size:,} numbers, {self.flat.dtype}, {len(arrays)} arrays"
+        plural = "s" * (len(arrays) != 1)
+        sizes = f"{self.flat.size:,} numbers, {self.flat.dtype}, {len(arrays)} array{plural}"
         return f"Parameters({sizes}: {', '.join(shown)})"
 
     def __reduce__(self) -> tuple:

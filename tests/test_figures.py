@@ -309,6 +309,15 @@ def test_the_pictures_of_a_readers_own_model_are_those_of_what_it_has(tmp_path):
     assert [path.name for path in draw_run(run)] == ["loss.png"]
 
 
+def test_a_run_of_examples_has_no_words_and_is_drawn_by_its_loss(tmp_path):
+    source, target = rng.integers(3, 9, (12, 4)), rng.integers(3, 9, (12, 5))
+    target[:, 0] = 1
+    model, few = Transformer(vocab_size=9, layers=1, heads=2, width=8), TrainConfig(steps=2)
+    run = Run.start(tmp_path / "run", model, {"source": source, "target": target}, few)
+    run.train(progress=False)
+    assert list(run_pictures(run)) == ["loss"]
+
+
 def test_a_model_of_several_heads_is_drawn_by_the_first_head_of_its_last_block(tmp_path):
     run = start(tmp_path, {})
     run.train(progress=False)

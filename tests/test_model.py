@@ -244,12 +244,13 @@ def test_parameters_are_drawn_by_what_they_are_where_a_model_does_not_say_how():
 
 
 def test_parameters_say_their_sizes():
+    assert repr(AttentionLM().params) == "Parameters(2,048 numbers, float32, 1 array: E (64, 32))"
     assert repr(Parameters(SHAPES)) == (
         "Parameters(25 numbers, float32, 4 arrays: E (5, 3), gain (3,), scale (), U (3, 2))"
     )
     assert repr(GPT(layers=2, vocab_size=65).params) == (
-        "Parameters(413,312 numbers, float32, 28 arrays: E (65, 128), P (64, 128), …, "
-        "norm.bias (128,))"
+        "Parameters(413,312 numbers, float32, 28 arrays: "
+        "E (65, 128), P (64, 128), …, norm.bias (128,))"
     )
 
 
