@@ -209,7 +209,7 @@ def source_of(batches: Any, B: int, model: Any) -> Source:
     """
     data = ids_of(batches)
     if data is not None:
-        return Windows(data, B, window_length(data, model))
+        return Windows(data, B, window_length(data, model, "to train on"))
     if _are_examples(batches):
         return Examples(batches, B)
     if callable(batches):
@@ -241,7 +241,7 @@ def every_batch(heldout: Any, B: int, model: Any) -> Iterable[Any]:
     """Each prediction once: of a corpus' held-out ids, of ids, of examples, or of batches."""
     data = ids_of(heldout, "heldout")
     if data is not None:
-        return sweep(data, B, window_length(data, model))
+        return sweep(data, B, window_length(data, model, "held out"))
     if _are_examples(heldout):
         return Examples(heldout, B)
     if not isinstance(heldout, Iterable) or isinstance(heldout, str | bytes):
@@ -249,6 +249,17 @@ def every_batch(heldout: Any, B: int, model: Any) -> Iterable[Any]:
             "what to evaluate on must be a corpus, ids, a dict or tuple of arrays, or batches, "
             f"not a {type(heldout).__name__}"
         )
+    return heldout
+
+
+def held_out(batches: Any, heldout: Any, B: int, model: Any) -> Any:
+    """What to evaluate on again and again: `heldout`, or that part of a corpus, or None."""
+    if heldout is None:
+        heldout = batches if hasattr(batches, "heldout") else None
+    if isinstance(heldout, Iterator):
+        heldout = list(heldout)
+    if heldout is not None:
+        every_batch(heldout, B, model)  # checks it, before there is work that could be lost
     return heldout
 
 
@@ -268,7 +279,7 @@ def ids_of(batches: Any, part: str = "train") -> np.ndarray | None:
     return batches if isinstance(batches, np.ndarray) else None
 
 
-def window_length(data: np.ndarray, model: Any) -> int:
+def window_length(data: np.ndarray, model: Any, what: str = "") -> int:
     """T of the windows of `data`: the context of the model, or the sentences of a table."""
     most = getattr(getattr(model, "config", None), "context_length", None)
     if data.ndim == 2 and (most is None or data.shape[1] - 1 <= most):
@@ -285,8 +296,9 @@ def window_length(data: np.ndarray, model: Any) -> int:
         )
     if data.ndim == 1 and len(data) <= most:
         raise InputError(
-            f"{len(data)} tokens are too few for a window of context_length = {most} and the token "
-            f"after it: use a longer text, or a model with context_length below {len(data)}"
+            f"{len(data)} tokens {what} are too few for a window of context_length = {most} and "
+            "the token after it: use a longer text, or a model with context_length below "
+            f"{len(data)}"
         )
     return most
 
@@ -296,7 +308,7 @@ def batch_size_for(batches: Any, model: Any, asked: int | None, usual: int = 32)
     data = ids_of(batches)
     if data is None or not data.ndim:
         return usual if asked is None else asked
-    windows = len(data) if data.ndim == 2 else len(data) - window_length(data, model)
+    windows = len(data) if data.ndim == 2 else len(data) - window_length(data, model, "to train on")
     if asked is None:
         return min(usual, windows)
     if operator.index(asked) > windows:

@@ -17,22 +17,35 @@ class Diverged(InputError):
     """A number is not finite: the steps, or the numbers to start from, were too large."""
 
 
-def require_finite(when: str, trees: Iterable[tuple[str, Any]], started: bool, clip: float) -> None:
-    """Raise Diverged with the first array of (kind, tree) that holds a nan or an infinity."""
+def blame_step(training: Any, cache: Any, grads: Any, loss: Any, norm: float) -> None:
+    """Raise Diverged with the first array of a step that went bad, in the order of computation.
+
+    cache: of the loss; it and all else may hold more than one share.
+    """
+    trees: list[tuple[str, Any]] = [("parameter", training.model.params)]
+    for share in cache.caches if isinstance(cache, Shares) else [cache]:
+        pair = isinstance(share, tuple) and len(share) == 2
+        trees += zip(("activation", "output"), share if pair else [share], strict=False)
+    trees += [("gradient", grads), ("the loss", np.asarray(loss))]
+    trees.append(("the norm of the gradient", np.asarray(norm)))
+    _require(training, f"step {training.steps_done + 1}", trees)
+
+
+def require_finite(training: Any) -> None:
+    """Raise Diverged where a parameter or a number of the optimizer is not finite."""
+    trees = [("parameter", training.model.params)]
+    if hasattr(training.optimizer, "state"):
+        trees.append(("the optimizer's", training.optimizer.state()))
+    _require(training, f"after step {training.steps_done}", trees)
+
+
+def _require(training: Any, when: str, trees: Iterable[tuple[str, Any]]) -> None:
     for kind, tree in trees:
         if bad := first_non_finite(tree):
             what = f"{kind} {bad.name}".strip()
             place = f" at {list(bad.where)}" if bad.where else ""
-            raise Diverged(f"{when}: {what} is {bad.value}{place}; {advice(started, clip)}")
-
-
-def trees_of(caches: Any) -> Iterable[tuple[str, Any]]:
-    """What a loss computed, share by share, in the order of computation."""
-    for cache in caches.caches if isinstance(caches, Shares) else [caches]:
-        if isinstance(cache, tuple) and len(cache) == 2:
-            yield from (("activation", cache[0]), ("output", cache[1]))
-        else:
-            yield "activation", cache
+            why = advice(training.steps_done > 0, training.clip)
+            raise Diverged(f"{when}: {what} is {bad.value}{place}; {why}")
 
 
 def advice(started: bool, clip: float) -> str:

@@ -73,7 +73,8 @@ def compare(*runs: Any) -> Comparison:
     for run in runs:
         if hasattr(run, "training"):
             log, name = columns(run.log), type(run.training.model).__name__
-            settings.append(run.settings)
+            model = getattr(run.training.model, "config", None)
+            settings.append(vars(model or run.config) | vars(run.config))
         else:
             folder = Path(getattr(run, "folder", run))
             log, name = read_log(folder), folder.name

@@ -277,6 +277,23 @@ def clip_by_global_norm(grads: Parameters, max_norm: float, norm: float | None =
     return norm
 
 
+def optimizer_of(given: Any, params: Parameters) -> Any:
+    """An optimizer for these parameters: `given`, or what it makes of them, such as a class.
+
+    Raises InputError for something without step(grads, learning_rate), or of other parameters.
+    """
+    if isinstance(given, type) or (callable(given) and not hasattr(given, "step")):
+        given = given(params)
+    if not hasattr(given, "step"):
+        raise InputError(
+            "optimizer must have step(grads, learning_rate), or be a function that makes such a "
+            f"one of model.params, not a {type(given).__name__}"
+        )
+    if getattr(given, "params", params) is not params:
+        raise InputError("the optimizer was made for other parameters: give it model.params")
+    return given
+
+
 SCHEDULES = ("constant", "cosine", "inverse_sqrt")
 
 

@@ -16,6 +16,7 @@ from .metrics import Evaluation
 from .ops import Array
 from .parallel import Workers, one_thread
 from .sampling import GenerateConfig, generate_ids
+from .train_config import TrainConfig
 from .unicode_text import printable
 
 Lines = Sequence[Mapping[str, Any]]
@@ -38,11 +39,11 @@ class TrainResult:
     """What `train` gives back: its log, and the training, which may go on with step().
 
     losses (n,): of each batch before its step, in nats. heldout: on held-out text, after the steps
-    heldout_steps. settings: the options of model and training, by name.
+    heldout_steps. config: the options of the training.
     """
 
     training: Any
-    settings: dict[str, Any]
+    config: TrainConfig
     log: list[dict[str, float]] = field(default_factory=list)
 
     @property

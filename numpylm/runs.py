@@ -23,7 +23,7 @@ import numpy as np
 from .batches import ids_of
 from .checkpoints import pack, save_checkpoint, write_whole
 from .corpora import CorpusConfig, load_corpus
-from .divergence import Diverged
+from .divergence import Diverged, require_finite
 from .errors import InputError
 from .logs import read_log
 from .model import Model, ModelConfig
@@ -220,7 +220,7 @@ class Run(Training):
         A signal is answered between two steps, after saving, so nothing is lost by it.
         """
         path = self.log if self.team.leads else Path(os.devnull)
-        with self.writing(), stop_signals(), path.open("a", encoding="utf-8") as log:
+        with self.writing(), stop_signals() as stopped, path.open("a", encoding="utf-8") as log:
 
             def note(line: dict[str, Any], pause: bool) -> None:
                 log.write(json.dumps(line) + "\n")
@@ -231,7 +231,7 @@ class Run(Training):
             config = self.config
             every, windows = config.eval_every, config.eval_windows
             try:
-                finished = self.repeat(config.steps, note, every, windows, progress)
+                finished = self.repeat(config.steps, note, every, windows, progress, stopped)
             except Diverged as error:
                 raise self._unchanged(error) from None
             log.flush()
@@ -262,7 +262,7 @@ class Run(Training):
         All processes of a team must call it: they compare their parameters, and one of them writes.
         """
         try:
-            self.require_finite()
+            require_finite(self)
         except Diverged as error:
             raise self._unchanged(error) from None
         self.team.require_same(self.model.params)

@@ -152,7 +152,7 @@ def generate(
     GenerateConfig. Raises InputError for an empty prompt, and where model and tokenizer differ.
     """
     tokenizer = getattr(corpus, "tokenizer", corpus)
-    if not hasattr(tokenizer, "encode") or not isinstance(prompt, str):
+    if not (hasattr(tokenizer, "decode") and isinstance(prompt, str)) or isinstance(corpus, bytes):
         raise InputError(
             "generate takes a model, a corpus or a tokenizer, and a text to continue, not a "
             f"{type(corpus).__name__} and a {type(prompt).__name__}: for ids use generate_ids"

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from .allocator import keep_freed_memory
-from .batches import arguments, batch_size_for, check_fit, obstacle, source_of
-from .divergence import require_finite, trees_of
+from .batches import arguments, batch_size_for, check_fit, held_out, obstacle, source_of
+from .divergence import blame_step, require_finite
 from .errors import InputError
 from .metrics import Evaluation, evaluate
-from .optim import Adam, clip_by_global_norm, global_norm
+from .optim import Adam, clip_by_global_norm, global_norm, optimizer_of
 from .parallel import ALONE, Team, Workers, one_thread, takes
 from .reports import TrainResult, postfix
-from .signals import stop_signals
-from .train_config import TrainConfig
+from .train_config import config_for
 
 OVERFLOWS = 1e18  # a norm of g from which g², in Adam's v, may not fit into float32
 
@@ -50,11 +49,8 @@ class Training:
         self.model, self.batches, self.batch_size = model, batches, batch_size
         self.clip, self.team = clip, team
         self.source = source_of(batches, batch_size, model)
-        self.heldout = batches if heldout is None and hasattr(batches, "heldout") else heldout
-        if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
-            optimizer = optimizer(model.params)
-        if getattr(optimizer, "params", model.params) is not model.params:
-            raise InputError("the optimizer was made for other parameters: give it model.params")
+        self.heldout = held_out(batches, heldout, batch_size, model)
+        optimizer = optimizer_of(optimizer, model.params)
         self.optimizer, self.learning_rate = optimizer, learning_rate
         self.learner = Workers(model, workers, team)
         self.spread = {"spread": self.learner.spread} if takes(optimizer.step, "spread") else {}
@@ -65,12 +61,12 @@ class Training:
     def step(self) -> dict[str, Any]:
         """Learn from one batch. Returns its line of the log; the loss is that before the step."""
         ordered, named = arguments(self.source(self.rng))
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # _blame tells
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # and told
             loss, cache = self.learner.loss(*ordered, **named, rng=self.rng)
             grads = self.learner.loss_backward(cache)
             norm = global_norm(grads, self.learner.spread)
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                self._blame(cache, grads, loss, norm)
+                blame_step(self, cache, grads, loss, norm)
             if self.clip:
                 clip_by_global_norm(grads, self.clip, norm)
             rate = self.learning_rate
@@ -78,7 +74,7 @@ class Training:
             self.optimizer.step(grads, rate, **self.spread)
         self.steps_done += 1
         if norm > OVERFLOWS:
-            self.require_finite()
+            require_finite(self)
         return {"step": self.steps_done, "loss": float(loss), "rate": rate, "norm": norm}
 
     def repeat(
@@ -88,26 +84,26 @@ class Training:
         every: int = 100,
         windows: int | None = None,
         progress: bool = True,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """step() until `steps` are done. True if they are, False if Ctrl-C or SIGTERM stopped it.
+        """step() until `steps` are done, True, or until one of the team has been stopped, False.
 
         note(line, pause) takes each line of the log. Every so many steps and at the end there is a
-        pause: held-out text is evaluated, at the end all of it. A signal to one process stops its
-        whole team after the same step.
+        pause: held-out text is evaluated, at the end all of it.
         """
         from tqdm import tqdm
 
         keep_freed_memory()
         began, first, silent = time.perf_counter(), self.steps_done, not progress
         bar = tqdm(total=steps, initial=first, unit="step", disable=silent or not self.team.leads)
-        with bar, one_thread(), stop_signals() as stopped:
+        with bar, one_thread():
             while self.steps_done < steps and not self.team.any(stopped()):
                 line = self.step()
                 bar.update()
                 at_end = self.steps_done == steps
                 pause = at_end or self.steps_done % every == 0
                 if pause:
-                    self.require_finite()
+                    require_finite(self)
                 if pause and self.heldout is not None:
                     line["heldout"] = self.evaluate(None if at_end else windows).loss
                     speed = (self.steps_done - first) / (time.perf_counter() - began)
@@ -171,19 +167,6 @@ class Training:
             f"{type(self).__name__}({model}; {self.source}; {optimizer}; step {self.steps_done:,})"
         )
 
-    def _blame(self, cache: Any, grads: Any, loss: Any, norm: float) -> None:
-        """Raise Diverged naming the first array that went bad, in the order of computation."""
-        trees = [("parameter", self.model.params), *trees_of(cache), ("gradient", grads)]
-        trees += [("the loss", np.asarray(loss)), ("the norm of the gradient", np.asarray(norm))]
-        require_finite(f"step {self.steps_done + 1}", trees, self.steps_done > 0, self.clip)
-
-    def require_finite(self) -> None:
-        """Raise Diverged where a parameter or a number of the optimizer is not finite."""
-        trees = [("parameter", self.model.params)]
-        if hasattr(self.optimizer, "state"):
-            trees.append(("the optimizer's", self.optimizer.state()))
-        require_finite(f"after step {self.steps_done}", trees, self.steps_done > 0, self.clip)
-
 
 def train(
     model: Any,
@@ -199,20 +182,23 @@ def train(
     progress: bool = True,
     **options: Any,
 ) -> TrainResult:
-    """Train a model in memory; nothing is written. Ctrl-C ends it early, with what it has learned.
+    """Train a model in memory, in place; nothing is written.
 
     batches: a corpus, ids, examples, a list of batches, a function of an rng: batches.source_of.
-    learning_rate: the peak of a schedule, or a function of the step. options: other fields of
-    TrainConfig, such as warmup, weight_decay and eval_every. Raises InputError before any work
-    where they do not fit together.
+    learning_rate: the peak of a schedule, or a function of the step; by default 0.01, and of a
+    model with layers 0.003 after a warm-up of a tenth of the steps. options: other fields of
+    TrainConfig, such as weight_decay and eval_every. Raises InputError before any work where they
+    do not fit together.
     """
-    given: dict[str, Any] = {"steps": steps, "seed": seed, **options}
-    given["batch_size"] = batch_size_for(batches, model, batch_size)
-    if isinstance(optimizer, str):
-        given["optimizer"] = optimizer
-    if not (learning_rate is None or callable(learning_rate)):
-        given["learning_rate"] = learning_rate
-    config = TrainConfig.from_dict(given)
+    given = {
+        "steps": steps,
+        "batch_size": batch_size_for(batches, model, batch_size),
+        "learning_rate": None if callable(learning_rate) else learning_rate,
+        "optimizer": optimizer if isinstance(optimizer, str) else None,
+        "seed": seed,
+        **options,
+    }
+    config = config_for(model, given)
     training = Training(
         model,
         batches,
@@ -224,7 +210,7 @@ def train(
         rng=np.random.default_rng(seed) if rng is None else rng,
         workers=config.workers,
     )
-    result = TrainResult(training, vars(model.config) | vars(config))
+    result = TrainResult(training, config)
     every, windows = config.eval_every, config.eval_windows
     training.repeat(
         config.steps, lambda line, pause: result.log.append(line), every, windows, progress

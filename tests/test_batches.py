@@ -243,7 +243,7 @@ def test_every_batch_of_what_is_held_out_comes_once(heldout, sizes):
     [
         ("a text", r"not a str: make a corpus of it with Corpus\.from_text"),
         (3, "not a int"),
-        (stream(4), "4 tokens are too few for a window of context_length = 4"),
+        (stream(4), "4 tokens to train on are too few for a window of context_length = 4"),
         (table(3)[:, :1], "no window of T = 0|must be an integer of at least 1"),
         (np.arange(30) / 2, "must be an array of integer ids"),
         (np.zeros((3, 9), int), "sentences of 9 tokens need a model with context_length 8 or more"),

@@ -492,3 +492,57 @@ def test_parameters_that_are_no_numbers_are_a_clear_error(tmp_path, spoil):
     save_checkpoint(run.checkpoint, tensors | {"params.E": spoil(tensors["params.E"])}, about)
     with pytest.raises(InputError, match="cannot be used"):
         load_trained(run.folder)
+
+
+# --- checkpoints of before ---
+
+
+def as_format_1(run):
+    """What the first numpylm would have written of this run."""
+    tensors, about = load_checkpoint(run.checkpoint)
+    moments = {
+        name.replace("optimizer.", "moments."): tensor
+        for name, tensor in tensors.items()
+        if name != "optimizer.steps"
+    }
+    for new in ("optimizer", "optimizer_class", "own", "obstacle"):
+        del about[new]
+    save_checkpoint(run.checkpoint, moments, about | {"format": 1, "model": "attention"})
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_checkpoint_of_format_1_is_still_resumed_to_the_same_bytes(tmp_path, optimizer):
+    options = {"optimizer": optimizer, "learning_rate": 0.02}
+    whole = files(finished(start(tmp_path / "whole", **options)))
+    run = start(tmp_path / "run", **options)
+    walk(run, 4)
+    run.save()
+    as_format_1(run)
+    loaded = load_trained(run.folder)
+    assert loaded.about["format"] == 1 and type(loaded.model) is AttentionLM
+    resumed = Run.resume(run.folder)
+    assert resumed.steps_done == resumed.optimizer.steps == 4
+    lines = whole[1].splitlines()[:4]
+    run.log.write_bytes(b"".join(line + b"\n" for line in lines))
+    assert files(finished(Run.resume(run.folder))) == whole
+
+
+# --- the last evaluation ---
+
+
+def test_the_last_evaluation_is_handed_on_and_not_made_again(tmp_path, monkeypatch):
+    run = finished(start(tmp_path))
+    once = run.final_evaluation()
+    monkeypatch.setattr(Run, "evaluate", lambda run, windows=None: pytest.fail("made again"))
+    assert run.final_evaluation() is once
+    monkeypatch.undo()
+    run.step()  # from here on it is another model
+    assert run.final_evaluation() is not once and run.final_evaluation() == run.evaluate()
+
+
+def test_a_run_shows_its_sizes(tmp_path):
+    run = start(tmp_path / "run")
+    assert repr(run) == (
+        "Run(AttentionLM, 192 parameters; batches of 8 windows of 6 from 280 ids; Adam; step 0 of "
+        f"12; {str(tmp_path / 'run')!r})"
+    )

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
+from numpylm.corpora import Corpus
 from numpylm.errors import InputError
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.sampling import (
     GenerateConfig,
+    generate,
     generate_batch,
     generate_ids,
     next_probabilities,
@@ -381,3 +383,36 @@ def test_score_is_the_same_with_and_without_the_cache():
 def test_a_batch_needs_one_rng_for_each_prompt():
     with pytest.raises(InputError, match="one rng for each prompt"):
         generate_batch(small_gpt(), [[1], [2]], GenerateConfig(), [np.random.default_rng(0)])
+
+
+# ---- text in, text out -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def written():
+    corpus = Corpus.from_text("the cat sat on the mat. " * 10)
+    return AttentionLM(vocab_size=corpus.tokenizer.vocab_size, width=4), corpus
+
+
+def test_a_prompt_is_continued_as_its_ids_would_be(written):
+    model, corpus = written
+    config = GenerateConfig(12, 0.7, 5, 0.9, 3)
+    ids = corpus.tokenizer.encode("the c")
+    new = generate_ids(model, ids, config, np.random.default_rng(3)).ids
+    expected = "the c" + corpus.tokenizer.decode(new)
+    for source in (corpus, corpus.tokenizer):
+        assert generate(model, source, "the c", 12, 0.7, 5, 0.9, 3) == expected
+    assert generate(model, corpus, "the c", 12, seed=1) != generate(model, corpus, "the c", 12)
+    assert len(generate(model, corpus, "the c")) == 205
+
+
+def test_what_generate_cannot_continue_is_named(written):
+    model, corpus = written
+    with pytest.raises(InputError, match="prompt is empty"):
+        generate(model, corpus, "")
+    with pytest.raises(InputError, match=r"not a Corpus and a list: for ids use generate_ids"):
+        generate(model, corpus, [1, 2])
+    with pytest.raises(InputError, match="not a str and a str"):
+        generate(model, "the c", "the c")
+    with pytest.raises(InputError, match="temperature must be at least 0"):
+        generate(model, corpus, "the", temperature=-1.0)

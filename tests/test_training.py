@@ -10,14 +10,16 @@ import pytest
 
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.batches import sample_batch, sweep
-from numpylm.corpora import CorpusConfig, bigram_nats, unigram_nats
+from numpylm.corpora import Corpus, CorpusConfig, bigram_nats, load_corpus, unigram_nats
 from numpylm.errors import InputError
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.metrics import evaluate
-from numpylm.optim import learning_rate_at
+from numpylm.optim import SGD, Adam, learning_rate_at
 from numpylm.reports import introduction, seconds_needed, summary
-from numpylm.runs import Run, TrainConfig
-from numpylm.training import Training
+from numpylm.runs import Run
+from numpylm.sampling import generate
+from numpylm.train_config import TrainConfig
+from numpylm.training import Training, train
 
 reports = importlib.import_module("numpylm.reports")
 
@@ -415,3 +417,138 @@ def test_what_is_left_shortens_the_time(tmp_path, monkeypatch):
     run.config = replace(run.config, eval_every=50)
     assert seconds_needed(run) == 100 * 2 + 2 * 3
     assert reports._time(12.4) == "12 s" and reports._time(150) == "2 min"
+
+
+# --- in memory ---
+
+
+@pytest.fixture(scope="module")
+def topics():
+    return load_corpus(CorpusConfig(sentences=200, heldout_sentences=50), 8)
+
+
+def small(**options):
+    return AttentionLM(vocab_size=48, width=8, **options)
+
+
+def test_four_lines_train_a_gpt_on_a_text_and_let_it_write(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    corpus = Corpus.from_text("the cat sat on the mat. " * 30)
+    size = {"layers": 1, "heads": 2, "width": 16, "context_length": 16}
+    model = GPT(vocab_size=corpus.tokenizer.vocab_size, **size)
+    result = train(model, corpus, steps=60)
+    assert generate(model, corpus, "the ", tokens=10).startswith("the ")
+    assert "60/60" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert result.losses.shape == (60,) and result.losses[-1] < 0.75 * result.losses[0]
+    assert result.heldout_steps.tolist() == [60] and result.heldout.shape == (1,)
+    assert result.evaluation == evaluate(model, corpus, 32) and not result.remark
+    assert result.evaluation.loss == result.heldout[-1]
+    assert repr(result) == (
+        f"TrainResult(60 steps: loss {result.losses[-1]:.4f}, "
+        f"held-out {result.heldout[-1]:.4f} nats)"
+    )
+    lines = result.plot().axes[0].get_lines()
+    np.testing.assert_array_equal(lines[0].get_ydata(), result.losses)
+
+
+def test_train_takes_the_options_of_train_config_and_a_run_of_the_same_ones_agrees(
+    tmp_path, topics
+):
+    options = {"warmup": 3, "weight_decay": 0.1, "eval_every": 4, "clip": 0.5, "seed": 3}
+    result = train(small(), topics, 9, 0.02, 16, "sgd", progress=False, **options)
+    config = TrainConfig(steps=9, learning_rate=0.02, batch_size=16, optimizer="sgd", **options)
+    run = Run.start(tmp_path, small(), topics, config)
+    run.train(progress=False)
+    assert log_of(run) == result.log
+
+
+def test_an_rng_that_is_not_given_is_one_of_seed_0(topics):
+    logs = [
+        train(small(), topics, 3, progress=False, **options).log
+        for options in ({}, {"seed": 0}, {"rng": np.random.default_rng(0)}, {"seed": 1})
+    ]
+    assert logs[0] == logs[1] == logs[2] != logs[3]
+
+
+def test_the_learning_rate_is_a_number_or_a_function_of_the_step(topics):
+    result = train(small(), topics, 4, lambda step: 0.1 / (step + 1), progress=False)
+    assert [line["rate"] for line in result.log] == [0.1 / n for n in (1, 2, 3, 4)]
+    result = train(small(), topics, 4, 0.5, progress=False, schedule="constant")
+    assert [line["rate"] for line in result.log] == [0.5] * 4
+    result = train(small(), topics, 4, progress=False)
+    assert result.log[0]["rate"] == 0.01
+    training = Training(small(), topics, learning_rate=lambda step: 2.0**-step)
+    assert [training.step()["rate"] for _ in range(3)] == [1, 0.5, 0.25]
+
+
+def test_a_model_with_layers_starts_more_carefully():
+    model = GPT(vocab_size=48, context_length=8, layers=1, heads=2, width=8)
+    ids = np.arange(48)
+    rates = [line["rate"] for line in train(model, ids, 20, progress=False).log]
+    assert max(rates) == rates[2] == 0.003 and rates[0] == pytest.approx(0.001)
+    assert train(model, ids, 20, 0.01, progress=False).log[0]["rate"] == 0.01
+
+
+@pytest.mark.parametrize("make", [SGD, lambda params: Adam(params, beta1=0.5)])
+def test_an_optimizer_is_given_by_name_by_its_class_or_made_already(topics, make):
+    class_given = train(small(), topics, 3, 0.1, optimizer=make, progress=False)
+    model = small()
+    made = train(model, topics, 3, 0.1, optimizer=make(model.params), progress=False)
+    assert class_given.log == made.log
+    default = train(small(), topics, 3, 0.1, progress=False)
+    assert default.log[2]["loss"] != made.log[2]["loss"]
+
+
+def test_ids_alone_are_trained_on_and_nothing_is_held_out():
+    result = train(small(), np.arange(200) % 48, 3, progress=False)
+    assert len(result.losses) == 3 and not len(result.heldout) and result.evaluation is None
+    result = train(small(), np.arange(200) % 48, 3, progress=False, heldout=np.arange(48))
+    assert result.evaluation.tokens == 47
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"corpus": "some text"}, r"make a corpus of it with Corpus\.from_text"),
+        (
+            {"corpus": np.arange(8)},
+            "8 tokens to train on are too few for a window of context_length = 8",
+        ),
+        ({"corpus": np.arange(60)}, r"train must lie in \[0, 48\).*found 48"),
+        ({"batch_size": 300}, "batch_size 300 is more than the 200 windows"),
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"steps": "5"}, "steps must be of type int"),
+        ({"lr": 0.1}, "TrainConfig has no option 'lr'.*it has .*learning_rate"),
+        ({"learning_rate": -1.0}, "learning_rate must be above 0"),
+        ({"optimizer": "adamw"}, "optimizer must be one of adam, sgd, not 'adamw'"),
+        ({"optimizer": 3}, "optimizer must have step.*not a int"),
+        ({"model": AttentionLM}, "the class AttentionLM has none"),
+        ({"model": None}, "model must have params, loss and loss_backward"),
+        ({"heldout": 3}, "must be a corpus, ids, .*not a int"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_told_before_any_work(topics, given, words, monkeypatch):
+    monkeypatch.setattr(Training, "step", lambda training: pytest.fail("it has begun"))
+    given = {"model": small(), "corpus": topics} | given
+    with pytest.raises(InputError, match=words):
+        train(given.pop("model"), given.pop("corpus"), progress=False, **given)
+
+
+def test_a_corpus_with_more_symbols_than_the_model_says_how_to_make_the_model(topics):
+    with pytest.raises(InputError, match=r"48 symbols.*is 40.*vocab_size=corpus\.tokenizer"):
+        train(AttentionLM(vocab_size=40), topics)
+
+
+def test_a_training_shows_its_sizes(topics):
+    assert repr(Training(small(), topics)) == (
+        "Training(AttentionLM, 384 parameters; batches of 32 windows of 8 from 1,800 ids; Adam; "
+        "step 0)"
+    )
+    assert repr(topics).startswith("Corpus(topics (")
+    assert repr(RESULT).startswith("Evaluation(0.9443 nats per token, perplexity 2.571")
+
+
+def test_evaluation_without_anything_held_out_says_what_to_give():
+    with pytest.raises(InputError, match="nothing is held out: give heldout"):
+        Training(small(), np.arange(40)).evaluate()
