@@ -1,4 +1,4 @@
-"""The seed's section 5: its listing's fourteen bugs, each made small, measured and repaired.
+"""The article's listing: its fourteen bugs, each made small, measured and repaired.
 
     print(b3_target_leaks())        the bug, its number, the number of the repair, what sees it
     GPT(repaired(), rng)            the model that the listing meant
@@ -117,8 +117,8 @@ def generator() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def section_4(**options: Any) -> AttentionLM:
-    """The seed's other model, with the options that repair it."""
+def one_matrix(**options: Any) -> AttentionLM:
+    """The article's other model, with the options that repair it."""
     settings = {"vocab_size": V, "context_length": T, "width": C, **options}
     return AttentionLM(AttentionLMConfig(**settings), generator(), np.float64)
 
@@ -297,8 +297,8 @@ def b5_no_positions() -> Shown:
 
     return Shown(
         "f(x permuted) = f(x) permuted",
-        gap(section_4(causal=False, init_std=1.0)),
-        gap(section_4(causal=False, init_std=1.0, positions=True)),
+        gap(one_matrix(causal=False, init_std=1.0)),
+        gap(one_matrix(causal=False, init_std=1.0, positions=True)),
         "contracts.order_is_used",
     )
 
@@ -318,7 +318,7 @@ def moved_by_another(f: Callable[[Array], Array]) -> float:
 
 def b6_swapped_axes() -> Shown:
     """PyTorch's Transformer expects (T, B, C); the listing gives it (B, T, C)."""
-    model = section_4(causal=False, init_std=0.5)
+    model = one_matrix(causal=False, init_std=0.5)
     return Shown(
         "attention runs across the batch, and no shape tells",
         moved_by_another(swapped(model)),
@@ -411,7 +411,7 @@ def b9_no_shift() -> Shown:
         ids = random_texts(rng)[:, :-1]
         return ids, ids
 
-    parrot, honest = section_4(), section_4()
+    parrot, honest = one_matrix(), one_matrix()
     fit(parrot, unshifted)
     fit(honest, lambda: sample_batch(rng, random_texts(rng), 32, T))
     texts = random_texts(rng, 500)
@@ -434,7 +434,7 @@ def b10_padding_counts() -> Shown:
         ids, targets = texts[:, :-1], texts[:, 1:]
         return ids, targets, np.where(targets == 0, IGNORE, targets)
 
-    counting, ignoring = section_4(tied=False), section_4(tied=False)
+    counting, ignoring = one_matrix(tied=False), one_matrix(tied=False)
     fit(counting, lambda: padded()[:2])
     fit(ignoring, lambda: padded()[::2])
     ids, targets, words = padded(500)
@@ -453,7 +453,7 @@ def b11_no_evaluation() -> Shown:
     """
     rng = generator()
     seen, unseen = random_texts(rng, 16), random_texts(rng, 500)
-    model = section_4(tied=False, positions=True, projections=True)
+    model = one_matrix(tied=False, positions=True, projections=True)
     fit(model, lambda: sample_batch(rng, seen, 16, T))
     losses = [loss_on(model, texts[:, :-1], texts[:, 1:]) for texts in (seen, unseen)]
     return Shown(
@@ -464,17 +464,17 @@ def b11_no_evaluation() -> Shown:
 
 
 def b12_another_model() -> Shown:
-    """The listing's fc is a table of its own. Section 4 predicts with E, and cannot learn abab…"""
+    """The listing's fc is a table of its own. One matrix predicts with E, and cannot learn abab…"""
     rng = generator()
 
     def loss(tied: bool) -> float:
-        model = section_4(vocab_size=2, tied=tied)
+        model = one_matrix(vocab_size=2, tied=tied)
         texts = np.array([[0, 1] * T, [1, 0] * T])[:, : T + 1]
         fit(model, lambda: sample_batch(rng, texts, 8, T))
         return loss_on(model, texts[:, :-1], texts[:, 1:])
 
     return Shown(
-        "section 4 and section 5 are two models; the separate table alone decides here",
+        "formulas and listing are two models; the separate table alone decides here",
         loss(tied=True),
         loss(tied=False),
         "a language that one of them cannot learn",
@@ -484,7 +484,7 @@ def b12_another_model() -> Shown:
 def b13_no_generation() -> Shown:
     """The listing ends with weights. A loop of next-token predictions makes them write."""
     rng, n = generator(), 5
-    model = section_4(vocab_size=n, tied=False)
+    model = one_matrix(vocab_size=n, tied=False)
     texts = (np.arange(n)[:, None] + np.arange(T + 1)) % n
     fit(model, lambda: sample_batch(rng, texts, 16, T))
     written = generate_ids(model, np.array([3]), GenerateConfig(tokens=20, temperature=0), rng).ids

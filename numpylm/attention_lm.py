@@ -1,4 +1,4 @@
-"""The seed's section 4: one matrix embeds, attends and predicts.
+"""The one-matrix model: one matrix embeds, attends and predicts.
 
 x_1 … x_T  --E-->  e_1 … e_T  --softmax(e_i·e_j)-->  c_1 … c_T  --softmax(c·e_w)-->  p(w)
 """
@@ -21,17 +21,17 @@ PROJECTIONS = ("W_q", "W_k", "W_v")
 
 @dataclass(frozen=True)
 class AttentionLMConfig(ModelConfig):
-    """the section 4 model"""
+    """the one-matrix model"""
 
     width: int = option(32, "C, the numbers in an embedding", minimum=1)
     context: str = option(
         "all",
-        "which c_i predicts: 'last' is the seed's c = c_n, 'all' trains every position",
+        "which c_i predicts: 'last' is the article's c = c_n, 'all' trains every position",
         choices=("all", "last"),
     )
     causal: bool = option(True, "i looks at j ≤ i only; without it, 'all' sees its own target")
     scale: float = option(
-        1.0, "factor on e_i·e_j: 1 in the seed, C**-0.5 in the Transformer", above=0
+        1.0, "factor on e_i·e_j: 1 in the article, C**-0.5 in the Transformer", above=0
     )
     tied: bool = option(True, "predict with E itself; otherwise with a table U of its own")
     positions: bool = option(False, "add to e_i a learned P[i]: the order of words is seen")
@@ -61,8 +61,8 @@ class Paths(NamedTuple):
 class AttentionLM(Model):
     """F1 e_i = E[x_i]    F2, F3 c_i = Σ_j softmax_j(scale e_i·e_j) e_j    F4 p_i = softmax(E c_i)
 
-    causal: the sums run over j ≤ i.   context="last": only c_n predicts, as the seed writes it.
-    Parameters: E (V, C). Source: section 4 of the seed document.
+    causal: the sums run over j ≤ i.   context="last": only c_n predicts, as the article writes it.
+    Parameters: E (V, C). Source: the article, section 4.
 
     Each of three options repairs one thing that this cannot do (course/ladder.py says what):
     tied=False         F4 predicts with a table U (V, C) of its own

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Options = Callable[[ArgumentParser, Sequence[str]], None]
 Command = tuple[Options, Callable[[Namespace], int]]
 
-RENAMED = {"section-5": "listing"}  # names that recipes had
+RENAMED = {"section-5": "listing", "section-4": "one-matrix"}  # a recipe, a rung
 
 # ---- train, evaluate, generate -----------------------------------------------------------------
 
@@ -36,9 +36,7 @@ def train_options(parser: ArgumentParser, words: Sequence[str]) -> None:
     which = ArgumentParser(add_help=False, allow_abbrev=False)
     which.add_argument("--model", default="attention")
     asked = which.parse_known_args(words)[0].model
-    chosen = RENAMED.get(asked, asked)
-    if asked in RENAMED:
-        print(f"numpylm: {asked} is now called {chosen}", file=sys.stderr)
+    chosen = todays_names(asked)
     parser.add_argument(
         "--model",
         type=lambda name: RENAMED.get(name, name),
@@ -56,6 +54,13 @@ def train_options(parser: ArgumentParser, words: Sequence[str]) -> None:
     )
     help = "share every batch among the processes that mpiexec has started"
     parser.add_argument("--distributed", action="store_true", help=help)
+
+
+def todays_names(names: str) -> str:
+    """Names, with commas, as they are today; of each old one a word is said on standard error."""
+    for old in set(names.split(",")) & set(RENAMED):
+        print(f"numpylm: {old} is now called {RENAMED[old]}", file=sys.stderr)
+    return ",".join(RENAMED.get(name, name) for name in names.split(","))
 
 
 def train_command(flags: Namespace) -> int:

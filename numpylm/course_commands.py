@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from .commands import Command, figure_options, free_folder
+from .commands import Command, figure_options, free_folder, todays_names
 from .errors import InputError
 
 # ---- figures, ladder, induction, tasks -----------------------------------------------------------
@@ -35,6 +35,8 @@ def ladder_command(flags: Namespace) -> int:
     from .figures import drawing_folder, save_figures
 
     folder = drawing_folder(flags.out)
+    if "rungs" in flags:
+        flags.rungs = todays_names(flags.rungs)
     table = climb(from_flags(LadderConfig(), vars(flags)))
     print(ladder_text(table))
     print(*save_figures({"ladder": draw_ladder(table)}, folder))

@@ -163,7 +163,7 @@ def attention_forward(
         c_i  = Σ_j a_ij v_j             the average value that i reads      (..., T, O)
 
     mask (broadcast to (..., T, S), True = i may look at j) makes a_ij = 0 where False.
-    The seed's attention is attention_forward(e, e, e); the weights a_ij are cache.a.
+    The one-matrix model's attention is attention_forward(e, e, e); the weights a_ij are cache.a.
     """
     q, k, v = shaped("attention: q (..., T, D), k (..., S, D), v (..., S, O)", q, k, v)
     scale = number("scale", scale)

@@ -31,7 +31,7 @@ _NANOGPT = TrainConfig(
     eval_windows=240,
 )
 _DOCS = CorpusConfig(corpus="python-docs")
-_SEED = replace(_DOCS, tokenizer="words", max_vocab=10_000)
+_LISTING = replace(_DOCS, tokenizer="words", max_vocab=10_000)
 
 RECIPES = {
     "attention": Recipe(AttentionLM, AttentionLMConfig(), CorpusConfig(), TrainConfig()),
@@ -45,5 +45,5 @@ RECIPES = {
         _NANOGPT,
     ),
     # what the article's listing means to train: its sizes, repaired
-    "listing": Recipe(GPT, GPTConfig(width=512, heads=8, layers=6), _SEED, _NANOGPT),
+    "listing": Recipe(GPT, GPTConfig(width=512, heads=8, layers=6), _LISTING, _NANOGPT),
 }

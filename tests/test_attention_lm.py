@@ -1,4 +1,4 @@
-"""attention_lm.py: the seed's section 4, on paper, against PyTorch, and by its symmetries."""
+"""attention_lm.py: the one-matrix model, on paper, against PyTorch, and by its symmetries."""
 
 import math
 from itertools import product
@@ -409,7 +409,7 @@ def test_f18_more_tokens_than_positions_are_refused_where_there_are_positions():
         a_model(context_length=3, positions=True).forward([0, 1, 2, 3])
 
 
-def test_projections_by_the_identity_are_section_4_as_written():
+def test_projections_by_the_identity_are_the_one_matrix_model():
     plain = a_model()
     same = with_params(
         a_model(projections=True), E=plain.params["E"], **dict.fromkeys(PROJECTIONS, np.eye(C))

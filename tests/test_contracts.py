@@ -41,7 +41,7 @@ def small_gpt(layers=1):
     return GPT(config, np.random.default_rng(0))
 
 
-def section_4(**options):
+def one_matrix(**options):
     config = AttentionLMConfig(vocab_size=V, context_length=T, width=C, **options)
     return AttentionLM(config, np.random.default_rng(0))
 
@@ -71,14 +71,14 @@ def test_gpt_keeps_every_contract():
 
 
 @pytest.mark.parametrize("context", ["all", "last"])
-def test_section_4_breaks_only_the_order_which_it_cannot_know(context):
-    report = check_contracts(section_4(context=context))
+def test_one_matrix_breaks_only_the_order_which_it_cannot_know(context):
+    report = check_contracts(one_matrix(context=context))
     assert report.broken == ["order is used"], f"\n{report}"
     assert "by design" in str(report)
 
 
 def test_with_positions_and_projections_it_keeps_them_all():
-    report = check_contracts(section_4(positions=True, projections=True))
+    report = check_contracts(one_matrix(positions=True, projections=True))
     assert report.passed, f"\n{report}"
 
 
@@ -127,8 +127,8 @@ def test_b3_a_target_that_leaks_through_the_memory_is_seen_and_the_floor_predict
     assert no_leak(masked).passed
 
 
-def test_section_4_without_its_mask_leaks_a_little_and_is_seen():
-    verdict = no_leak(section_4(causal=False))
+def test_one_matrix_without_its_mask_leaks_a_little_and_is_seen():
+    verdict = no_leak(one_matrix(causal=False))
     assert verdict.state == "broken"
     assert verdict.numbers["loss"] < LN_V - 0.05
 
@@ -187,7 +187,7 @@ def test_the_parameters_are_as_they_were():
 
 
 def test_a_model_without_a_mask_sees_later_tokens():
-    assert causality(section_4(causal=False)).state == "broken"
+    assert causality(one_matrix(causal=False)).state == "broken"
 
 
 def test_a_mask_that_is_off_by_one_is_seen_and_its_place_named(monkeypatch):
@@ -239,7 +239,7 @@ def test_a_norm_over_time_is_no_causal_model():
 
 
 def test_b6_swapped_axes_are_seen():
-    verdict = independence(Contender(swapped(section_4()), V, T))
+    verdict = independence(Contender(swapped(one_matrix()), V, T))
     assert verdict.state == "broken"
     assert verdict.numbers["difference"] > 0
 
@@ -406,7 +406,7 @@ def test_what_a_contract_lacks_is_named():
 
 
 def test_a_verdict_prints_as_lines_that_fit_a_page_and_start_with_its_state():
-    verdict = order_is_used(section_4())
+    verdict = order_is_used(one_matrix())
     lines = str(verdict).splitlines()
     assert lines[0].startswith("broken    order is used: ")
     assert len(lines) > 1 and all(len(line) <= 100 for line in lines)

@@ -230,8 +230,8 @@ def test_the_rounding_of_float32_is_not_accused(name):
     assert "float32" in answer.sentence
 
 
-def section_4(model, dlogits, cache, towards_keys=lambda ds: ds.swapaxes(1, 2)):
-    """The backward as the seed's own formulas give it: E alone, tied, without repairs."""
+def one_matrix(model, dlogits, cache, towards_keys=lambda ds: ds.swapaxes(1, 2)):
+    """The backward as the article's own formulas give it: E alone, tied, without repairs."""
     q, _, v, a, c, scale = cache.attention
     c_used, E = cache.output
     if q is not v:
@@ -246,21 +246,21 @@ def section_4(model, dlogits, cache, towards_keys=lambda ds: ds.swapaxes(1, 2)):
     return dE
 
 
-def test_a_backward_for_the_model_as_the_seed_writes_it_is_right():
-    answer = diagnose("AttentionLM", section_4)
+def test_a_backward_for_the_model_as_the_article_writes_it_is_right():
+    answer = diagnose("AttentionLM", one_matrix)
     assert answer.right, answer
     assert "That is for 8 of 28 cases" in answer.sentence
     assert "all is well if it is not meant for those" in answer.sentence
 
 
 def test_in_it_a_forgotten_transpose_is_named():
-    answer = diagnose("AttentionLM", partial(section_4, towards_keys=lambda ds: ds))
+    answer = diagnose("AttentionLM", partial(one_matrix, towards_keys=lambda ds: ds))
     assert not answer.right
     assert answer.sentence.startswith("the key path repeats the query path: dk = dsᵀ q")
 
 
 def test_in_it_an_unknown_mistake_is_described():
-    answer = diagnose("AttentionLM", lambda *args: section_4(*args) + 0.25)
+    answer = diagnose("AttentionLM", lambda *args: one_matrix(*args) + 0.25)
     assert "E is wrong in 28 of 28 entries, by the same along axis 0, by the same along" in str(
         answer
     )

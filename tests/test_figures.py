@@ -212,7 +212,7 @@ def test_the_v_curve_is_drawn_on_logarithmic_axes_from_the_exact_gradient():
 # --- the four paths ---
 
 
-def test_s1_s2_s3_is_the_example_of_the_seed():
+def test_s1_s2_s3_is_the_example_of_the_article():
     model, ids, targets = s1_s2_s3()
     assert model.params["E"].tolist() == [[1, 0], [0, 1], [1, 1]]
     assert (ids.tolist(), targets[-1]) == ([0, 1, 2], 0)

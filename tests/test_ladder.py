@@ -58,7 +58,7 @@ def test_every_rung_is_a_configuration_of_a_model_that_exists():
     for rung in RUNGS.values():
         assert rung.model in (AttentionLM, GPT)
         rung.model.Config.from_dict({"vocab_size": 5, "width": 16, **rung.options})
-    first, last = RUNGS["section-4"], RUNGS["block"]
+    first, last = RUNGS["one-matrix"], RUNGS["block"]
     assert (first.model, dict(first.options)) == (AttentionLM, {})
     assert last.model is GPT
     assert (last.options["layers"], last.options["heads"]) == (1, 1)
@@ -79,7 +79,7 @@ def test_no_two_rungs_are_the_same_model():
 
 # ---- what is derived -------------------------------------------------------------------------
 
-TIED_AND_SYMMETRIC = ("section-4", "scale", "positions")
+TIED_AND_SYMMETRIC = ("one-matrix", "scale", "positions")
 
 
 def random_models(rung, vocab_size):
@@ -118,7 +118,7 @@ def test_derivation_1_the_first_prediction_on_a_cycle_costs_ln_2_or_ln_3(rung):
             assert model.loss(first[:, :1], first[:, 1:])[0] >= bound - EXACT
 
 
-@pytest.mark.parametrize("rung", ["section-4", "scale"])
+@pytest.mark.parametrize("rung", ["one-matrix", "scale"])
 def test_derivation_2_without_positions_every_prediction_on_abab_costs_ln_2(rung):
     for model in list(random_models(rung, 2))[::3]:
         assert (loss_by_position(model, rotations(2)) >= math.log(2) - EXACT).all()
@@ -150,7 +150,7 @@ def test_positions_bring_abab_down_to_the_entropy_of_one_in_eight_if_set_by_hand
 def test_derivation_3_is_what_the_limits_without_positions_say(language):
     law = LANGUAGES[language]()
     excess = order_free_entropy(law, T + 1) - law.entropy(T + 1)
-    for rung in ("section-4", "scale", "table", "qkv"):
+    for rung in ("one-matrix", "scale", "table", "qkv"):
         assert RUNGS[rung].limits[language].excess == pytest.approx(excess, abs=1e-8)
 
 
@@ -168,9 +168,9 @@ def test_the_order_free_entropy_of_three_tokens_by_hand():
 # ---- what is measured ------------------------------------------------------------------------
 
 
-def test_section_4_learns_topics_and_cannot_learn_abab(excess):
-    assert excess("section-4", "topics", 300) < 0.1  # 0.003 after 1000 steps
-    assert excess("section-4", "abab", 300) > math.log(2) - UNBALANCED
+def test_one_matrix_learns_topics_and_cannot_learn_abab(excess):
+    assert excess("one-matrix", "topics", 300) < 0.1  # 0.003 after 1000 steps
+    assert excess("one-matrix", "abab", 300) > math.log(2) - UNBALANCED
 
 
 def test_a_separate_output_table_learns_abab_which_positions_alone_do_not(excess):
@@ -180,7 +180,7 @@ def test_a_separate_output_table_learns_abab_which_positions_alone_do_not(excess
 
 def test_q_k_v_learn_any_law_of_succession(excess):
     assert excess("qkv", "markov", 300) < 0.03
-    assert excess("section-4", "markov", 300) > 0.4  # 0.57 after any number of steps
+    assert excess("one-matrix", "markov", 300) > 0.4  # 0.57 after any number of steps
 
 
 def test_only_the_block_learns_order2(excess):
@@ -224,14 +224,14 @@ def test_the_spread_over_seeds_is_best_to_worst_or_one_number():
     assert spread([-0.0001, 0.0001]) == "0.000"
 
 
-TABLE = {("section-4", "abab"): [0.693, 0.7], ("section-4", "random"): [0.0, 0.0],
+TABLE = {("one-matrix", "abab"): [0.693, 0.7], ("one-matrix", "random"): [0.0, 0.0],
          ("block", "abab"): [0.0, 0.001], ("block", "random"): [0.0, 0.0]}  # fmt: skip
 
 
 def test_the_table_shows_every_cell_the_entropy_and_why_a_floor_is_not_reached():
     lines = ladder_text(TABLE).splitlines()
     assert lines[0].split() == ["abab", "random"]
-    assert lines[1].split() == ["section", "4,", "causal", "0.693-0.700", "0.000"]
+    assert lines[1].split() == ["one", "matrix,", "causal", "0.693-0.700", "0.000"]
     assert lines[2].endswith("0.000-0.001        0.000")
     assert lines[3].split()[-2:] == ["0.000", "2.079"]
     assert any(line.startswith("    not abab (at least 0.693), derived (2)") for line in lines)
@@ -248,17 +248,18 @@ def test_the_command_prints_the_table_and_draws_it(tmp_path, capsys, monkeypatch
     monkeypatch.setattr(ladder, "SENTENCES", 64)
     monkeypatch.setattr(ladder, "HELDOUT", 16)
     ladder._corpus.cache_clear()
-    words = "ladder --rungs table --languages abab --steps 2 --seeds 2 --processes 1 --out"
-    assert main([*words.split(), str(tmp_path)]) == 0
+    words = "--rungs section-4,table --languages abab --steps 2 --seeds 2 --processes 1 --out"
+    assert main(["ladder", *words.split(), str(tmp_path)]) == 0
     ladder._corpus.cache_clear()
-    printed = capsys.readouterr().out
-    assert "separate output table" in printed
+    printed, said = capsys.readouterr()
+    assert "numpylm: section-4 is now called one-matrix\n" in said
+    assert "one matrix, causal" in printed and "separate output table" in printed
     assert str(tmp_path / "ladder.png") in printed
     assert (tmp_path / "ladder.png").stat().st_size > 0
 
 
 def test_names_that_are_not_known_are_refused():
-    with pytest.raises(InputError, match="rungs has no 'blok': choose from section-4, scale"):
-        LadderConfig(rungs="section-4,blok")
+    with pytest.raises(InputError, match="rungs has no 'blok': choose from one-matrix, scale"):
+        LadderConfig(rungs="one-matrix,blok")
     with pytest.raises(InputError, match="languages has no '': choose from random"):
         LadderConfig(languages="")

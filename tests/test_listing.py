@@ -1,4 +1,4 @@
-"""Section 5's bugs: each symptom is there, each repair is right, and the numbers are those said."""
+"""The listing's bugs: each symptom is there, each repair is right, the numbers are those said."""
 
 import math
 import sys

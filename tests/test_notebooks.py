@@ -143,7 +143,8 @@ def test_a_notebook_imports_the_library_and_redefines_nothing(path):
     source = "\n".join("".join(cell["source"]) for cell in code_cells(read(path)))
     assert "numpylm" in source
     for name in re.findall(r"^def (\w+)", source, re.MULTILINE):
-        assert not hasattr(numpylm.ops, name), f"{name} is the library's"
+        there = getattr(getattr(numpylm.ops, name, None), "__module__", "")
+        assert there != "numpylm.ops", f"{name} is the library's"
 
 
 @pytest.mark.parametrize("path", COURSE, ids=lambda p: p.stem)

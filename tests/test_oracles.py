@@ -152,7 +152,7 @@ def test_every_case_is_needed_for_a_mutant_or_says_why_it_stays(rows):
         ("projections", True),
     ],
 )
-def test_every_option_of_the_section_4_model_is_needed_for_a_mutant(option, value, rows):
+def test_every_option_of_the_one_matrix_model_is_needed_for_a_mutant(option, value, rows):
     with_it = {
         case.name
         for case in all_cases()

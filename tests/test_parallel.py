@@ -37,7 +37,7 @@ def gpt(dropout=0.0):
     return GPT(config, np.random.default_rng(0), np.float64)
 
 
-def section_4(context):
+def one_matrix(context):
     config = AttentionLMConfig(V, T, width=6, context=context, init_std=1.0)
     return AttentionLM(config, np.random.default_rng(0), np.float64)
 
@@ -60,7 +60,7 @@ def relative(a, b):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, B, B + 3])
-@pytest.mark.parametrize("model", [gpt(), section_4("all"), section_4("last")])
+@pytest.mark.parametrize("model", [gpt(), one_matrix("all"), one_matrix("last")])
 def test_the_gradient_of_shares_is_the_gradient_of_the_batch(model, workers):
     loss, flat = gradient(model, *batch())
     shared_loss, shared = gradient(Workers(model, workers), *batch())

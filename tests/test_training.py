@@ -56,7 +56,7 @@ def heldout_of(run):
     return [line["heldout"] for line in log_of(run) if "heldout" in line]
 
 
-# --- what section 4 can and cannot learn ---
+# --- what the one-matrix model can and cannot learn ---
 
 
 def test_the_default_run_reaches_the_entropy_of_topics(tmp_path):
@@ -71,7 +71,7 @@ def test_sgd_reaches_it_too(tmp_path):
     assert abs(run.evaluate().loss - run.corpus.entropy) < REACHED
 
 
-def test_abab_cannot_be_learned_by_the_section_4_model(tmp_path):
+def test_abab_cannot_be_learned_by_the_one_matrix_model(tmp_path):
     run = trained(tmp_path, {"corpus": "abab"} | SMALL, {"width": 8}, steps=600, eval_every=20)
     losses = [line["loss"] for line in log_of(run)]
     assert min(losses + heldout_of(run)) > math.log(2) - UNLEARNABLE

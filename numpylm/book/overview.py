@@ -38,8 +38,8 @@ def contents_page(index: Index) -> str:
         f"<h1>{escape(title)}</h1><p>Every formula of this library stands here beside the lines "
         "that compute it, and every forward beside its backward. A formula knows its tests, the "
         "mistakes that they see, and the notebook that shows it; each of these knows the "
-        'formula.</p><ul class="ways"><li><a href="walk.html">The walk</a>: the model of section '
-        "4 on three words, one step at a time, with numbers that you can change.</li>"
+        'formula.</p><ul class="ways"><li><a href="walk.html">The walk</a>: the one-matrix '
+        "model on three words, one step at a time, with numbers that you can change.</li>"
         f'<li><a href="formulas.html">The formulas</a>, F1 to F{len(FORMULAS)}, a card for each.'
         '</li><li><a href="notation.html">The notation</a>: one meaning for each letter.</li>'
         '<li><a href="notebooks.html">The notebooks</a>, to read here and to run.</li>'

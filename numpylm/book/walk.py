@@ -1,4 +1,4 @@
-"""The walk: the section 4 model on one sentence, one formula at a time, forward and backward.
+"""The walk: the one-matrix model on one sentence, one formula at a time, forward and backward.
 
 The page is written here, its arithmetic in files/walk.js: the same formulas once more, so that
 a reader can change a number of E and see everything follow.
@@ -194,7 +194,7 @@ def walk_page(index: Index) -> str:
         "walk",
         "The walk",
         f"""<h1>The walk</h1>
-<p>The model of section 4 reads a sentence and predicts the next word: forward to the loss, then
+<p>The one-matrix model reads a sentence and predicts the next word: forward to the loss, then
 backward to the gradient of E. Change any number of E: everything follows.</p>
 <noscript><p>The numbers need JavaScript. The formulas and their lines stand below.</p></noscript>
 <form class="choose" id="choose">

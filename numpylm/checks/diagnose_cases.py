@@ -159,7 +159,7 @@ def _extreme_probes(op: str) -> list[Probe]:
 
 
 def _model_cases(name: str) -> list[ModelCase]:
-    """The seed's model first as it is written, then with its repairs."""
+    """The one-matrix model first as the article writes it, then with its repairs."""
     cases = [case for case in model_cases() if subject_of(case) == name]
     extras = ("positions", "projections")
     return sorted(

@@ -194,7 +194,7 @@ def _not_later(T: int) -> Array:
 
 
 def attention_lm(p: Named, config: Any, ids: Array, targets: Array) -> Dual:
-    """The seed's section 4, and its three repairs"""
+    """The one-matrix model, and its three repairs"""
     T = ids.shape[-1]
     e = embedding(p["E"], ids)
     if config.positions:

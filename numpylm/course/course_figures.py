@@ -1,4 +1,4 @@
-"""The README's figures of section 4, and the picture of the kill matrix."""
+"""The README's figures of the one-matrix model, and the picture of the kill matrix."""
 
 import tempfile
 from collections.abc import Sequence
@@ -19,27 +19,27 @@ from ..train_config import TrainConfig
 
 
 def draw_course(folder: Path) -> list[Path]:
-    """The README's figures of section 4. Trains its model on `topics`, in a folder that goes."""
+    """The README's figures of the one-matrix model. Trains it on `topics`."""
     with tempfile.TemporaryDirectory() as scratch:
         defaults = AttentionLMConfig(), CorpusConfig(), TrainConfig()
         run = Run.from_configs(Path(scratch) / "topics", AttentionLM, *defaults)
         run.train(progress=False)
         pictures = {f"topics_{name}": figure for name, figure in run_pictures(run).items()}
-    pictures["v_curve"] = _v_curve_of_section_4()
+    pictures["v_curve"] = _v_curve_of_one_matrix()
     pictures["four_paths"] = _four_paths_of_s1_s2_s3()
     pictures["three_masks"] = three_masks(attention_of_the_family(), source=3)
     return save_figures(pictures, folder)
 
 
 def s1_s2_s3() -> tuple[AttentionLM, Array, Array]:
-    """The seed's example with numbers for paper: the model, "S1 S2 S3", and S1 as the next word."""
+    """The article's example, for paper: the model, "S1 S2 S3", and S1 as the next word."""
     config = AttentionLMConfig(vocab_size=3, context_length=3, width=2, context="last")
     model = AttentionLM(config, np.random.default_rng(0), np.float64)
     model.params["E"] = [[1, 0], [0, 1], [1, 1]]
     return model, np.array([0, 1, 2]), np.array([1, 2, 0])
 
 
-def _v_curve_of_section_4() -> Figure:
+def _v_curve_of_one_matrix() -> Figure:
     model, ids, targets = s1_s2_s3()
     exact = model.loss_backward(model.loss(ids, targets)[1])["E"]
 

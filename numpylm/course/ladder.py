@@ -1,4 +1,4 @@
-"""The ladder: from section 4 to a Transformer block, one repair at a time.
+"""The ladder: from the one-matrix model to a Transformer block, one repair at a time.
 
 Every rung is a configuration of AttentionLM or GPT, and every language below was chosen because
 some rung cannot learn it while a later one can. All are judged by nats over the entropy.
@@ -69,7 +69,7 @@ NO_ORDER = {  # order_free_entropy minus entropy, which a test computes
     "order2": Limit("derived (3): the order of the tokens is not seen", math.log(2) / 5),
     "copy": Limit("derived (3): the order of the tokens is not seen", 0.27373289),
 }
-SECTION_4 = {"abab": ALWAYS_AB, "cycle": FIRST, "markov": SYMMETRIC, **NO_ORDER}
+ONE_MATRIX = {"abab": ALWAYS_AB, "cycle": FIRST, "markov": SYMMETRIC, **NO_ORDER}
 # Without feed-forward the logits add up what is read. The second prediction of order2, x_2 − x_1,
 # is no sum of two laws and costs about ln 5. The later ones equal −x_{t−2}: a position may read the
 # one two before it and say the negative. But then the first, which can read only itself, says the
@@ -90,19 +90,19 @@ class Rung(NamedTuple):
 
 
 RUNGS = {
-    "section-4": Rung(
-        "section 4, causal",
+    "one-matrix": Rung(
+        "one matrix, causal",
         AttentionLM,
         {},
         "nothing yet: a word predicts words like itself, which is all that `topics` asks for",
-        SECTION_4,
+        ONE_MATRIX,
     ),
     "scale": Rung(
         "+ scale",
         AttentionLM,
         SCALED,
         "scores stay of one size for every width: easier to train, nothing new can be said",
-        SECTION_4,
+        ONE_MATRIX,
     ),
     "positions": Rung(
         "+ positions (tied)",

@@ -84,7 +84,7 @@ def formulas_of(function: Callable) -> list[Formula]:
     return [f for f in FORMULAS.values() if f.lines_of(function)]
 
 
-_SEED = "the seed document, section 4"
+_ARTICLE = "the article, section 4"
 _VASWANI = "Vaswani et al. 2017, Attention Is All You Need"
 
 _TABLE = (
@@ -94,7 +94,7 @@ _TABLE = (
         (r"e_i = E_{x_i}",),
         (r"dE_w = \sum_{i: x_i = w} de_i",),
         ("ops.embedding_forward",),
-        _SEED,
+        _ARTICLE,
     ),
     Formula(
         "F2",
@@ -102,7 +102,7 @@ _TABLE = (
         (r"c_i = \sum_j a_{ij} v_j",),
         (r"dv_j = \sum_i a_{ij} dc_i", r"da_{ij} = dc_i \cdot v_j"),
         ("ops.attention_forward",),
-        _SEED,
+        _ARTICLE,
     ),
     Formula(
         "F3",
@@ -117,7 +117,7 @@ _TABLE = (
             r"dk_j = \mathrm{scale} \cdot \sum_i ds_{ij} q_i",
         ),
         ("ops.attention_forward", "ops.softmax_forward"),
-        f"{_SEED}; with scale, {_VASWANI}, section 3.2.1",
+        f"{_ARTICLE}; with scale, {_VASWANI}, section 3.2.1",
         {
             "ops.softmax_forward": (
                 (r"a_j = \frac{\exp(s_j)}{\sum_l \exp(s_l)}",),
@@ -131,7 +131,7 @@ _TABLE = (
         (r"z_w = c \cdot e_w", r"p(w) = \frac{\exp(z_w)}{\sum_{w'} \exp(z_{w'})}"),
         (r"dc_n = \sum_w dz_{nw} e_w", r"dE_w = \sum_n dz_{nw} c_n"),
         ("ops.output_forward",),
-        _SEED,
+        _ARTICLE,
     ),
     Formula(
         "F5",
@@ -139,7 +139,7 @@ _TABLE = (
         (r"L = -\frac{1}{N} \sum_n \log p_n(y_n)",),
         (r"dz_{nw} = \frac{dL}{N} \left( p_n(w) - 1[w = y_n] \right)",),
         ("ops.cross_entropy_forward", "ops.nll_forward"),
-        "named in the seed document, section 3",
+        "named in the article, section 3",
         {
             "ops.nll_forward": (
                 (r"L = -\frac{1}{N} \sum_n \log p_n(y_n)",),
@@ -153,7 +153,7 @@ _TABLE = (
         (r"\mathrm{perplexity} = \exp \left( -\frac{1}{N} \sum_n \log p_n(y_n) \right)",),
         (),
         ("metrics.perplexity",),
-        "named in the seed document, section 9",
+        "named in the article, section 9",
     ),
     Formula(
         "F7",

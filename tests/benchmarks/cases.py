@@ -34,8 +34,8 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "section 4": Case(
-        "section 4's model: V 64, C 32, T 16, B 32",
+    "one matrix": Case(
+        "the one-matrix model: V 64, C 32, T 16, B 32",
         AttentionLM,
         AttentionLMConfig(vocab_size=64, context_length=16, width=32),
         32,
@@ -46,8 +46,8 @@ CASES = {
         GPTConfig(vocab_size=65, context_length=64, layers=4, heads=4, width=128, bias=False),
         12,
     ),
-    "seed": Case(
-        "the seed configuration: V 10,000, width 512, 8 heads, 6 layers, T 64, B 4",
+    "listing": Case(
+        "the article's listing: V 10,000, width 512, 8 heads, 6 layers, T 64, B 4",
         GPT,
         GPTConfig(vocab_size=10_000, context_length=64, layers=6, heads=8, width=512),
         4,

@@ -43,7 +43,7 @@ class Twin:
 
 
 class TorchAttentionLM(Twin):
-    """Section 4's model."""
+    """The one-matrix model."""
 
     def logits(self, x: Any) -> Any:
         e = F.embedding(x, self.p["E"])

@@ -1,5 +1,5 @@
 "use strict";
-// The section 4 model: forward and backward, as in attention_lm.py with context="last". Then the
+// The one-matrix model: forward and backward, as in attention_lm.py with context="last". Then the
 // page around it. WALK: {examples, steps, limit}.
 
 // ---- arithmetic -------------------------------------------------------------------------------
