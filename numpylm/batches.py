@@ -8,7 +8,7 @@ of examples by name, of a list of batches, or of whatever else yields them.
 """
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,7 @@ def _kind(data: object) -> str:
 
 # ---- batches for any loss --------------------------------------------------------------------
 
-Source = Callable[[np.random.Generator], Any]  # the next batch: arguments of loss, or names of them
+Source = Any  # a function rng -> the next batch; with state() and load_state(state) if it has any
 
 
 class Windows:
@@ -104,9 +104,10 @@ class Examples:
     """
 
     def __init__(self, arrays: Mapping[str, Any] | tuple[Any, ...], B: int):
-        named = isinstance(arrays, Mapping)
-        self.names = tuple(arrays) if named else None
-        self.arrays = [np.asarray(a) for a in (arrays.values() if named else arrays)]
+        self.names, parts = None, tuple(arrays)
+        if isinstance(arrays, Mapping):
+            self.names, parts = parts, tuple(arrays.values())
+        self.arrays = [np.asarray(part) for part in parts]
         self.B, self.order, self.at = B, np.arange(0), 0
         rows = {len(array) if array.ndim else 0 for array in self.arrays}
         if len(rows) != 1 or not min(rows):
@@ -173,7 +174,7 @@ class InTurn:
 class Stream:
     """The batches of an iterable; one that can be walked again is, when it ends."""
 
-    def __init__(self, batches: Iterable[Any]):
+    def __init__(self, batches: Any):
         self.batches, self.iterator = batches, iter(batches)
 
     def __call__(self, rng: np.random.Generator) -> Any:

@@ -1,6 +1,6 @@
 """Has a training diverged, where did it begin, and what is to blame?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def advice(started: bool, clip: float) -> str:
     )
 
 
-def remark(losses: Sequence[float], chance: float | None, clip: float) -> str:
+def remark(losses: Any, chance: float | None, clip: float) -> str:
     """A sentence about a training whose losses stayed finite and are yet absurd; "" for others.
 
     chance: the loss of knowing nothing, ln V; where nobody knows it, None, and the first loss

@@ -77,7 +77,7 @@ def compare_runs(logs: Mapping[str, Mapping[str, Array]]) -> Figure:
     with rc_context(STYLE):
         figure, (axes,) = panels(7, 4)
         for (name, log), colour in zip(logs.items(), cycle(COLOURS), strict=False):
-            steps, heldout = log.get("step", []), log.get("heldout", np.array([]))
+            steps, heldout = (log.get(column, np.array([])) for column in ("step", "heldout"))
             axes.plot(steps, log.get("loss", []), color=colour, lw=0.8, alpha=0.4)
             there = np.isfinite(heldout)
             shown = (np.asarray(steps)[there], heldout[there]) if there.any() else ([], [])

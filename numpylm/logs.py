@@ -2,8 +2,9 @@
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,8 @@ def read_log(path: Path | str) -> dict[str, Array]:
         raise InputError(f"{path} is not the log of a run: {error}") from error
 
 
-class Comparison(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Comparison:
     """Two runs or more: their logs by name, and in what their settings differ."""
 
     logs: dict[str, dict[str, Array]]
@@ -52,7 +54,8 @@ class Comparison(NamedTuple):
             rows.append(f"{option}: {', '.join(values)}")
         return "\n".join(rows)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
     def plot(self) -> Any:
         """The losses of all in one figure of matplotlib."""

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .errors import InputError
-from .model import Model, Parameters
+from .model import Parameters
 from .ops import IGNORE, Array
 from .optim import blocks_of, in_turn
 
@@ -119,7 +119,7 @@ class Workers:
     between two calls, so they may share it.
     """
 
-    def __init__(self, model: Model, workers: int = 1, team: Team = ALONE):
+    def __init__(self, model: Any, workers: int = 1, team: Team = ALONE):
         self.model, self.workers, self.team = model, workers, team
         self.draws = takes(model.loss, "rng")  # a loss of a reader's own may not
         self.pool = ThreadPoolExecutor(workers)

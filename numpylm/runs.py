@@ -241,7 +241,7 @@ class Run(Training):
     def describe(self) -> dict[str, Any]:
         """What the run depends on, ready for JSON."""
         corpus, model = self.corpus, self.model
-        tokenizer = getattr(corpus, "tokenizer", None)
+        tokenizer: Any = getattr(corpus, "tokenizer", None)
         corpus_config = getattr(corpus, "config", None)
         return {
             "format": FORMAT,

@@ -91,7 +91,7 @@ def _model(about: Mapping[str, Any], params: Mapping[str, Array], given: Any) ->
     """The model of a description: `given` is a class, a model to load into, or None."""
     name = about["model"]
     known = MODELS.get(name) if "model" not in about.get("own", ()) else None
-    kind = known if given is None else given if isinstance(given, type) else type(given)
+    kind: Any = known if given is None else given if isinstance(given, type) else type(given)
     if kind is None:
         raise InputError(
             f"it does not know {name!r}: give its class, load_trained(path, model=...) or "

@@ -19,6 +19,7 @@ from numpylm.gpt import GPT
 from numpylm.model import ModelConfig
 from numpylm.optim import Adam
 from numpylm.runs import Run
+from numpylm.tokenizers import CharTokenizer
 from numpylm.trained import load_trained
 from numpylm.training import Training, train
 
@@ -126,6 +127,29 @@ def test_another_corpus_or_optimizer_than_before_is_refused(bigram):
         Run.resume(bigram.folder, model=Bigram, corpus=other, optimizer=Lion)
     with pytest.raises(InputError, match="was started with the optimizer Lion, not Adam"):
         Run.resume(bigram.folder, model=Bigram, corpus=Ids(), optimizer=Adam)
+
+
+class Pairs(CharTokenizer):
+    """A tokenizer that is in no registry: two characters at a time."""
+
+    kind = "pairs of characters"
+
+    @staticmethod
+    def split(text):
+        return [text[i : i + 2] for i in range(0, len(text), 2)]
+
+
+def test_a_tokenizer_of_a_readers_own_is_not_looked_for_and_its_corpus_is_given_again(tmp_path):
+    text = "the cat sat on the mat. " * 30
+    corpus = Corpus.from_text(text, Pairs(sorted(set(Pairs.split(text)))))
+    model = Bigram(ModelConfig(corpus.tokenizer.vocab_size, 4))
+    run = Run.start(tmp_path, model, corpus, CONFIG)
+    assert load_trained(tmp_path, model=Bigram).tokenizer is None
+    with pytest.raises(InputError, match=r"started with a corpus of its own"):
+        Run.resume(tmp_path, model=Bigram)
+    again = Run.resume(tmp_path, model=Bigram, corpus=corpus)
+    assert again.train(progress=False) and run.train(progress=False)
+    np.testing.assert_array_equal(again.model.params.flat, run.model.params.flat)
 
 
 # ---- what cannot be resumed says so ----------------------------------------------------------
