@@ -16,6 +16,8 @@ gpt                  decoder only: the next token
 optim                SGD, Adam, clipping, learning rates
 training             batch -> loss -> backward -> step
 
+llama                GPT after 2019: the next token
+llama_blocks         what a Llama has that GPT-2 has not
 bert                 encoder only: masked tokens
 bert_heads           a class, an answer
 transformer          encoder and decoder
@@ -47,6 +49,7 @@ parallel             one gradient from many workers
 allocator            memory that is kept
 huggingface          to and from Hugging Face
 huggingface_layouts  what its files call each parameter
+gguf_files           from the files of llama.cpp
 sentence_embeddings  one vector for a sentence, from BERT
 figures              arrays -> pictures
 commands             what the commands do: train, evaluate, generate, gradcheck
@@ -84,6 +87,8 @@ if TYPE_CHECKING:  # what is said here for type checkers, HOME says for the rest
     from .gradcheck import check_op as check_op
     from .huggingface import from_pretrained as from_pretrained
     from .huggingface import save_pretrained as save_pretrained
+    from .llama import Llama as Llama
+    from .llama import LlamaConfig as LlamaConfig
     from .metrics import evaluate as evaluate
     from .model import Model as Model
     from .model import Parameters as Parameters
@@ -104,6 +109,8 @@ HOME = {  # where each name is written; its module is imported when the name is 
     "AttentionLMConfig": "attention_lm",
     "GPT": "gpt",
     "GPTConfig": "gpt",
+    "Llama": "llama",
+    "LlamaConfig": "llama",
     "BERT": "bert",
     "BERTConfig": "bert",
     "Transformer": "transformer",

@@ -32,14 +32,14 @@ def check_heads(width: int, heads: int) -> None:
         )
 
 
-def _split(x: Array, heads: int) -> Array:
+def split_heads(x: Array, heads: int) -> Array:
     """(..., T, H D) seen as (..., H, T, D): no number moves."""
     *lead, T, A = x.shape
     return x.reshape(*lead, T, heads, A // heads).swapaxes(-3, -2)
 
 
-def _merge(x: Array) -> Array:
-    """(..., H, T, D) -> (..., T, H D), the inverse of _split, as a copy."""
+def merge_heads(x: Array) -> Array:
+    """(..., H, T, D) -> (..., T, H D), the inverse of split_heads, as a copy."""
     *lead, H, T, D = x.shape
     return x.swapaxes(-3, -2).reshape(*lead, T, H * D)
 
@@ -58,9 +58,9 @@ def multi_head_forward(
     """
     A = q.shape[-1]
     check_heads(A, heads)
-    q, k, v = (_split(x, heads) for x in (q, k, v))
+    q, k, v = (split_heads(x, heads) for x in (q, k, v))
     c, cache = ops.attention_forward(q, k, v, mask, (A // heads) ** -0.5)
-    return _merge(c), cache
+    return merge_heads(c), cache
 
 
 def multi_head_backward(dc: Array, cache: ops.AttentionCache) -> tuple[Array, Array, Array]:
@@ -69,8 +69,8 @@ def multi_head_backward(dc: Array, cache: ops.AttentionCache) -> tuple[Array, Ar
     c = merge(attention(split(q), …))   =>   dq = merge(attention_backward(split(dc)).dq), …
     """
     heads = cache.q.shape[-3]
-    dq, dk, dv = ops.attention_backward(_split(dc, heads), cache)
-    return _merge(dq), _merge(dk), _merge(dv)
+    dq, dk, dv = ops.attention_backward(split_heads(dc, heads), cache)
+    return merge_heads(dq), merge_heads(dk), merge_heads(dv)
 
 
 class SelfAttentionCache(NamedTuple):

@@ -1,4 +1,4 @@
-"""Folders that Hugging Face's library transformers reads and writes, for GPT and BERT.
+"""Folders that Hugging Face's library transformers reads and writes, for GPT, BERT and Llama.
 
     config.json          the architecture, its sizes, and how it computes
     model.safetensors    the tensors, by the names that transformers gives them
@@ -24,7 +24,19 @@ from .blocks import Shapes
 from .checkpoints import write_whole
 from .errors import InputError
 from .gpt import GPT
-from .huggingface_layouts import LAYOUTS, OLD_ENDINGS, TIED, Layout, places_of, shapes_of, turned
+from .huggingface_layouts import (
+    LAYOUTS,
+    NOWHERE,
+    OLD_ENDINGS,
+    TIED,
+    Layout,
+    llama_fields,
+    places_of,
+    shapes_of,
+    turned,
+    widths_of,
+)
+from .llama import Llama
 from .model import Model
 from .ops import Array
 
@@ -39,11 +51,12 @@ class Pretrained(NamedTuple):
 
 
 def from_pretrained(folder: Path | str, dtype: Any = None) -> Pretrained:
-    """The model in a folder of transformers: GPT, BERT, or BERT with one of its three heads.
+    """The model in a folder of transformers: GPT, Llama, BERT, or BERT with one of its heads.
 
     Every tensor of the file is taken once, is a copy that equals its original, or is named in
-    `unused`; every parameter is filled. Weights of BERT are turned from (out, in) to (in, out),
-    and those of q, k and v put side by side. dtype: that of the file, or float32 if it has less.
+    `unused`; every parameter is filled. Weights of BERT and Llama are turned from (out, in) to
+    (in, out), and those of q, k and v put side by side. dtype: that of the file, or float32 if it
+    has less.
 
     dropout, on which training alone depends, is that of the residual path. That of the attention
     weights is passed over, because no model here drops them.
@@ -78,6 +91,8 @@ def _understand(path: Path) -> tuple[Layout, Any]:
         raise InputError(
             f"{path}: architectures must be one of {', '.join(LAYOUTS)}, in a list, not {names}"
         )
+    if layout.kind is Llama:
+        about = llama_fields(about)
     if lacking := [field for field in layout.fields.values() if field not in about]:
         raise InputError(f"{path} lacks {', '.join(lacking)}")
     values = {ours: about[theirs] for ours, theirs in layout.fields.items()}
@@ -92,7 +107,7 @@ def _understand(path: Path) -> tuple[Layout, Any]:
         fields = layout.fields | {"classes": "id2label"}
         meant = [f"{theirs} is {ours}" for ours, theirs in fields.items() if ours in str(error)]
         raise InputError(f"{path}: {error} ({', '.join(meant)} here)") from error
-    for field, allowed in layout.fixed(config).items():
+    for field, allowed in (layout.fixed(config) | NOWHERE).items():
         if (value := about.get(field, allowed[0])) not in allowed:
             may = " or ".join(map(repr, allowed))
             raise InputError(f"{path}: {field} must be {may}, not {value!r}: no model here does it")
@@ -138,8 +153,8 @@ def _arrange(
     tensors: Mapping[str, Array], layout: Layout, config: Any
 ) -> tuple[dict[str, Array], list[str]]:
     """Tensors by their names -> arrays by the names of the parameters, and the unused tensors."""
-    places, due = places_of(layout, config.layers), _shapes_there(layout, config)
-    tied = {copy: of for copy, of in TIED.items() if of in due}
+    places, due = places_of(layout, config), _shapes_there(layout, config)
+    tied = {copy: of for copy, of in TIED if of in due and copy not in due}
     unused = {name.format(i=i) for name in layout.unused for i in range(config.layers)} - {*due}
     in_file = _names_in_file(tensors, layout.prefix, {*due, *tied, *unused})
     if missing := [name for name in due if name not in in_file]:
@@ -164,11 +179,12 @@ def _arrange(
 
 def _shapes_there(layout: Layout, config: Any) -> Shapes:
     """Tensor -> shape, in transformers."""
-    places, there = places_of(layout, config.layers), Shapes()
+    places, there = places_of(layout, config), Shapes()
     for parameter, (*rest, size) in shapes_of(layout, config).items():
-        names = places[parameter]
-        shape = (*rest, size // len(names))
-        there |= dict.fromkeys(names, shape[::-1] if turned(layout, parameter) else shape)
+        widths = widths_of(layout, config, parameter, size)
+        for name, width in zip(places[parameter], widths, strict=True):
+            shape = (*rest, width)
+            there[name] = shape[::-1] if turned(layout, parameter) else shape
     return there
 
 
@@ -209,7 +225,7 @@ def save_pretrained(model: Model, folder: Path | str) -> None:
     if name is None or model.params.flat.dtype.kind != "f":
         raise InputError(
             f"{type(model).__name__} of {model.params.flat.dtype} cannot be saved for "
-            "transformers: it must be a GPT, or a BERT with or without a head, of real numbers"
+            "transformers: it must be a GPT, a Llama or a BERT, with or without a head, in float"
         )
     if (folder / "checkpoint.safetensors").exists():
         raise InputError(f"{folder} holds a training run, with a config.json: choose another one")
@@ -227,11 +243,12 @@ def save_pretrained(model: Model, folder: Path | str) -> None:
 
 def _tensors_of(model: Model, layout: Layout) -> dict[str, Array]:
     """Name of tensor -> array, contiguous, with the prefix."""
-    tensors = {}
-    shapes, dtype = shapes_of(layout, model.config), model.params.flat.dtype
-    for parameter, names in places_of(layout, model.config.layers).items():
+    tensors, config = {}, model.config
+    shapes, dtype = shapes_of(layout, config), model.params.flat.dtype
+    for parameter, names in places_of(layout, config).items():
         whole = model.params.get(parameter, np.zeros(shapes[parameter], dtype))
-        for name, part in zip(names, np.split(whole, len(names), axis=-1), strict=True):
+        cuts = np.cumsum(widths_of(layout, config, parameter, whole.shape[-1]))[:-1]
+        for name, part in zip(names, np.split(whole, cuts, axis=-1), strict=True):
             tensors[name] = np.asarray(part.T if turned(layout, parameter) else part, order="C")
     return tensors
 
@@ -246,6 +263,10 @@ def _describe(model: Model, name: str) -> dict[str, Any]:
     about["dtype"] = str(model.params.flat.dtype)
     if layout.kind is GPT:
         return about | {"embd_pdrop": config.dropout, "attn_pdrop": 0.0}
+    if layout.kind is Llama:
+        rope = {"rope_theta": config.base, "rope_type": about.pop("rope_type")}
+        about |= {"num_key_value_heads": config.key_heads, "rope_parameters": rope}
+        return about | {"intermediate_size": config.hidden_width}
     about |= {"intermediate_size": config.hidden_width, "attention_probs_dropout_prob": 0.0}
     if layout.kind is BERTForClass:
         labels = [f"LABEL_{k}" for k in range(config.classes)]

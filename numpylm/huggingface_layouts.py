@@ -1,9 +1,10 @@
-"""How Hugging Face's library transformers names what GPT and BERT are made of: tables.
+"""How Hugging Face's library transformers names what the models are made of: tables.
 
 A Layout is all that huggingface.py needs to know of a class of transformers. Linear maps are
-(in, out) here and in GPT-2, and (out, in) in BERT, which has one each for q, k and v.
+(in, out) here and in GPT-2, and (out, in) in BERT and Llama, which have one each for q, k and v.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -11,10 +12,12 @@ from typing import Any, NamedTuple
 from .bert import BERT, BERTForMaskedLM
 from .bert_heads import BERTForClass, BERTForSpan
 from .blocks import Shapes
+from .errors import InputError
 from .gpt import GPT
+from .llama import Llama
 from .model import Model
 
-# ---- the tables: parameter here -> tensor there; {i} is a block, {qkv} are three side by side ---
+# ---- the tables: parameter here -> tensor there; {i} is a block, {a|b} are two side by side ----
 
 GPT2_NAMES = {
     "E": "transformer.wte.weight",
@@ -40,8 +43,8 @@ BERT_NAMES = {
     "P": "bert.embeddings.position_embeddings.weight",
     "norm.gain": "bert.embeddings.LayerNorm.weight",
     "norm.bias": "bert.embeddings.LayerNorm.bias",
-    "block{i}.attention.w_qkv": "bert.encoder.layer.{i}.attention.self.{qkv}.weight",
-    "block{i}.attention.b_qkv": "bert.encoder.layer.{i}.attention.self.{qkv}.bias",
+    "block{i}.attention.w_qkv": "bert.encoder.layer.{i}.attention.self.{query|key|value}.weight",
+    "block{i}.attention.b_qkv": "bert.encoder.layer.{i}.attention.self.{query|key|value}.bias",
     "block{i}.attention.w_out": "bert.encoder.layer.{i}.attention.output.dense.weight",
     "block{i}.attention.b_out": "bert.encoder.layer.{i}.attention.output.dense.bias",
     "block{i}.norm1.gain": "bert.encoder.layer.{i}.attention.output.LayerNorm.weight",
@@ -67,15 +70,26 @@ CLASS_NAMES = {
     "classes.b": "classifier.bias",
 }
 SPAN_NAMES = {"span.w": "qa_outputs.weight", "span.b": "qa_outputs.bias"}
-QKV = ("query", "key", "value")
+LLAMA_NAMES = {
+    "E": "model.embed_tokens.weight",
+    "block{i}.norm1.gain": "model.layers.{i}.input_layernorm.weight",
+    "block{i}.attention.w_qkv": "model.layers.{i}.self_attn.{q|k|v}_proj.weight",
+    "block{i}.attention.w_out": "model.layers.{i}.self_attn.o_proj.weight",
+    "block{i}.norm2.gain": "model.layers.{i}.post_attention_layernorm.weight",
+    "block{i}.feed_forward.w_in": "model.layers.{i}.mlp.{gate|up}_proj.weight",
+    "block{i}.feed_forward.w_out": "model.layers.{i}.mlp.down_proj.weight",
+    "norm.gain": "model.norm.weight",
+    "U": "lm_head.weight",  # of a model that is not tied
+}
 OLD_ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 # Second copies, which some files hold: each must equal its original.
-TIED = {
-    "lm_head.weight": "transformer.wte.weight",
-    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
-    "cls.predictions.decoder.bias": "cls.predictions.bias",
-}
+TIED = (
+    ("lm_head.weight", "transformer.wte.weight"),
+    ("lm_head.weight", "model.embed_tokens.weight"),
+    ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+    ("cls.predictions.decoder.bias", "cls.predictions.bias"),
+)
 # What a file may hold and the model does not need: masks and counts, which are computed here, and
 # what BERT was trained with beside its masked words, unless the model has that head.
 GPT2_UNUSED = ("transformer.h.{i}.attn.bias", "transformer.h.{i}.attn.masked_bias")
@@ -87,6 +101,7 @@ BERT_UNUSED = (
     "cls.seq_relationship.weight",
     "cls.seq_relationship.bias",
 )
+LLAMA_UNUSED = ("model.layers.{i}.self_attn.rotary_emb.inv_freq",)
 
 # ---- config.json: option here -> field there -------------------------------------------------
 
@@ -109,6 +124,19 @@ BERT_FIELDS = {
     "segments": "type_vocab_size",
     "dropout": "hidden_dropout_prob",
     "eps": "layer_norm_eps",
+    "init_std": "initializer_range",
+}
+LLAMA_FIELDS = {
+    "vocab_size": "vocab_size",
+    "context_length": "max_position_embeddings",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "groups": "num_key_value_heads",
+    "width": "hidden_size",
+    "hidden": "intermediate_size",
+    "base": "rope_theta",
+    "eps": "rms_norm_eps",
+    "tied": "tie_word_embeddings",
     "init_std": "initializer_range",
 }
 
@@ -138,6 +166,40 @@ def _bert_fixed(config: Any) -> dict[str, tuple]:
     }
 
 
+def _llama_fixed(config: Any) -> dict[str, tuple]:
+    """The same of Llama, with what its successors have and it has not."""
+    return {
+        "hidden_act": ("silu", "swish"),
+        "attention_bias": (False,),
+        "mlp_bias": (False,),
+        "head_dim": (config.head_width, None),
+        "rope_type": ("default",),
+        "rope_scaling": (None,),
+        "partial_rotary_factor": (1.0, None),
+        "pretraining_tp": (1, None),
+    }
+
+
+def llama_fields(about: dict[str, Any]) -> dict[str, Any]:
+    """config.json of a Llama with every field at its top: old files leave out what had one value,
+    and new ones keep rope_theta under rope_parameters."""
+    rope = about.get("rope_parameters")
+    if rope is not None and not isinstance(rope, dict):
+        raise InputError(f"rope_parameters must be fields by name, not {rope!r}")
+    old: dict[str, Any] = {"rope_theta": 10000.0, "tie_word_embeddings": False}
+    old |= {"rms_norm_eps": 1e-6, "initializer_range": 0.02}
+    old["num_key_value_heads"] = about.get("num_attention_heads")
+    return old | about | (rope or {})
+
+
+NOWHERE = {  # what no model here does, whatever the architecture; each absent or as here
+    "quantization_config": (None,),
+    "sliding_window": (None,),
+    "num_experts": (None, 0),
+    "num_local_experts": (None, 0, 1),
+}
+
+
 class Layout(NamedTuple):
     """How transformers keeps one of its classes, and the model here that computes the same."""
 
@@ -152,6 +214,7 @@ class Layout(NamedTuple):
 
 _GPT2 = Layout(GPT, GPT2_NAMES, "gpt2", "transformer.", GPT2_UNUSED, GPT2_FIELDS, _gpt2_fixed)
 _BERT = Layout(BERT, BERT_NAMES, "bert", "bert.", BERT_UNUSED, BERT_FIELDS, _bert_fixed)
+_LLAMA = Layout(Llama, LLAMA_NAMES, "llama", "model.", LLAMA_UNUSED, LLAMA_FIELDS, _llama_fixed)
 LAYOUTS = {
     "GPT2LMHeadModel": _GPT2,
     "GPT2Model": _GPT2,  # its head is its own embedding, so nothing is missing
@@ -161,22 +224,36 @@ LAYOUTS = {
         kind=BERTForClass, names=BERT_NAMES | CLASS_NAMES
     ),
     "BertForQuestionAnswering": _BERT._replace(kind=BERTForSpan, names=BERT_NAMES | SPAN_NAMES),
+    "LlamaForCausalLM": _LLAMA,
 }
 
 
-def places_of(layout: Layout, layers: int) -> dict[str, list[str]]:
+def places_of(layout: Layout, config: Any) -> dict[str, list[str]]:
     """Parameter -> the tensors that it is made of, side by side."""
     places = {}
     for ours, theirs in layout.names.items():
-        for i in range(layers if "{i}" in ours else 1):
-            parts = QKV if "{qkv}" in theirs else ("",)
-            places[ours.format(i=i)] = [theirs.format(i=i, qkv=part) for part in parts]
-    return places
+        alternatives = re.search(r"\{(\w+(?:\|\w+)+)\}", theirs)
+        parts = alternatives[1].split("|") if alternatives else [""]
+        for i in range(config.layers if "{i}" in ours else 1):
+            names = [
+                theirs.replace(alternatives[0], part) if alternatives else theirs for part in parts
+            ]
+            places[ours.format(i=i)] = [name.format(i=i) for name in names]
+    return {name: places[name] for name in shapes_of(layout, config)}
+
+
+def widths_of(layout: Layout, config: Any, parameter: str, size: int) -> list[int]:
+    """How many of a parameter's last `size` columns each of its tensors has."""
+    if layout.kind is Llama and parameter.endswith("w_qkv"):
+        D, G = config.head_width, config.key_heads
+        return [config.heads * D, G * D, G * D]
+    count = len(places_of(layout, config)[parameter])
+    return [size // count] * count
 
 
 def turned(layout: Layout, parameter: str) -> bool:
     """Whether the tensors are (out, in), as torch.nn.Linear has them, and the parameter is not."""
-    return layout.model_type == "bert" and parameter.split(".")[-1].startswith("w")
+    return layout.model_type != "gpt2" and parameter.split(".")[-1].startswith("w")
 
 
 def shapes_of(layout: Layout, config: Any) -> Shapes:

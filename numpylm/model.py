@@ -158,6 +158,13 @@ class Model:
         sizes = f"{flat.size:,} parameters, {flat.dtype}"
         return f"{type(self).__name__}({', '.join([*shown, sizes])})"
 
+    @classmethod
+    def blank(cls, config: Any, dtype: Any = np.float32) -> Self:
+        """A model whose parameters are all 0, for one who loads them: nothing is drawn."""
+        model = cls.__new__(cls)
+        model.config, model.params = config, Parameters(cls.shapes(config), dtype)
+        return model
+
     @staticmethod
     def shapes(config: Any) -> dict[str, tuple[int, ...]]:
         """Name -> shape of every parameter, in the order in which they act."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from .attention_lm import AttentionLM, AttentionLMConfig
 from .corpora import CorpusConfig
 from .gpt import GPT, GPTConfig
+from .llama import Llama, LlamaConfig
 from .model import Model, ModelConfig
 from .train_config import TrainConfig
 
@@ -36,6 +37,7 @@ _LISTING = replace(_DOCS, tokenizer="words", max_vocab=10_000)
 RECIPES = {
     "attention": Recipe(AttentionLM, AttentionLMConfig(), CorpusConfig(), TrainConfig()),
     "gpt": Recipe(GPT, GPTConfig(init_std=0.05), _DOCS, _NANOGPT),
+    "llama": Recipe(Llama, LlamaConfig(groups=2, init_std=0.05), _DOCS, _NANOGPT),
     # nanoGPT's README: "train.py config/train_shakespeare_char.py --device=cpu ...", 1.88 nats.
     # Only the initial weights differ: from 0.02 three seeds end at 1.90 to 1.91, from 0.05 at 1.75.
     "nanogpt-cpu": Recipe(

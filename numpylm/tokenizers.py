@@ -239,6 +239,7 @@ class BytePairTokenizer(Tokenizer):
     """
 
     kind = "byte-pairs"
+    every_byte: ClassVar[bool] = True  # each of the 256 is a symbol
 
     def __init__(self, description: str) -> None:
         """description: the JSON text in which the library keeps a tokenizer."""
@@ -253,10 +254,10 @@ class BytePairTokenizer(Tokenizer):
         V = self._library.get_vocab_size()
         self.symbols = tuple(self._library.id_to_token(i) for i in range(V))
         self.unknown = None
-        bytes_missing = set(library.pre_tokenizers.ByteLevel.alphabet()) - set(self.symbols)
-        if None in self.symbols or bytes_missing:
+        lacking = set(library.pre_tokenizers.ByteLevel.alphabet()) - set(self.symbols)
+        if None in self.symbols or (lacking and self.every_byte):
             raise InputError(
-                f"this describes no byte-pair tokenizer: {len(bytes_missing)} of the {BYTES} bytes "
+                f"this describes no byte-pair tokenizer: {len(lacking)} of the {BYTES} bytes "
                 f"and {self.symbols.count(None)} of the ids 0 to {V - 1} stand for nothing"
             )
 
@@ -309,6 +310,33 @@ class BytePairTokenizer(Tokenizer):
         return cls(values["description"])
 
 
+class PretrainedTokenizer(BytePairTokenizer):
+    """The byte pairs of a published model, which may lack bytes that its texts never had.
+
+    A text with such a byte, a control character for instance, is an error: the library would drop
+    it in silence. Symbols like <|im_end|> stand for themselves in a text.
+    """
+
+    kind = "pretrained"
+    every_byte = False
+
+    def encode(self, text: str) -> np.ndarray:
+        """text -> ids (n,), integers. InputError for a character that the vocabulary lacks."""
+        ids = super().encode(text)
+        if self.decode(ids) != text:
+            lost = ", ".join(map(repr, self.missing(text)[:4])) or "characters"
+            raise InputError(f"text has {lost}, which the vocabulary cannot write: remove it")
+        return ids
+
+    def missing(self, text: str) -> list[str]:
+        """The characters of a text, in order, that cannot be written."""
+        return [
+            one
+            for one in checked_text(text)
+            if self.decode(super(PretrainedTokenizer, self).encode(one)) != one
+        ]
+
+
 def _library() -> Any:
     try:
         import tokenizers
@@ -319,7 +347,13 @@ def _library() -> Any:
 
 TOKENIZERS: dict[str, type[Tokenizer]] = {
     kind.kind: kind
-    for kind in (CharTokenizer, WordTokenizer, SegmentedWordTokenizer, BytePairTokenizer)
+    for kind in (
+        CharTokenizer,
+        WordTokenizer,
+        SegmentedWordTokenizer,
+        BytePairTokenizer,
+        PretrainedTokenizer,
+    )
 }
 
 

@@ -12,6 +12,7 @@ from .bert_heads import BERTForClass, BERTForSpan
 from .checkpoints import load_checkpoint, unpack
 from .errors import InputError
 from .gpt import GPT
+from .llama import Llama
 from .model import Model, first_non_finite
 from .ops import Array
 from .tokenizers import TOKENIZERS, Tokenizer, tokenizer_from_dict
@@ -19,7 +20,16 @@ from .transformer import Transformer
 
 MODELS: dict[str, type[Model]] = {  # what a checkpoint may name; others are given by the caller
     kind.__name__: kind
-    for kind in (AttentionLM, GPT, BERT, BERTForMaskedLM, BERTForClass, BERTForSpan, Transformer)
+    for kind in (
+        AttentionLM,
+        GPT,
+        Llama,
+        BERT,
+        BERTForMaskedLM,
+        BERTForClass,
+        BERTForSpan,
+        Transformer,
+    )
 }
 FIRST_NAMES = {"attention": "AttentionLM", "gpt": "GPT"}  # in checkpoints of format 1
 PARTS = ("optimizer", "batches")  # what says its state itself: Training.parts

@@ -30,7 +30,7 @@ def watched(watch: Watch | None, name: str, x: Array) -> Array:
         "block0.attention"      what a part of block 0 adds to h, before dropout (F17);
         "block0.feed_forward"   in the Transformer's decoder also "decoder0.cross"
         "block0"                h behind the block
-        "norm"                  h behind GPT's last norm
+        "norm"                  h behind the last norm of GPT or Llama
         "logits"                                                        (..., T, V)
 
     In the Transformer the blocks are "encoder0" and "decoder0", and there are two embeddings,

@@ -186,4 +186,53 @@ SAID = {
             "log p(y) / ((5 + |y|)/6)^α"
         ),
     },
+    "F27": {
+        r"\rho = \sqrt{\mathrm{mean}(x^2) + \mathrm{eps}}": "ρ = √(mean(x²) + eps)",
+        r"\hat{x} = \frac{x}{\rho}": "x̂ = x / ρ",
+        r"y = \mathrm{gain} \cdot \hat{x}": "y = gain x̂",
+        r"d\hat{x} = \mathrm{gain} \cdot dy": "dx̂ = gain dy",
+        r"dx = \frac{1}{\rho} \left( d\hat{x} - \hat{x} \cdot \mathrm{mean}(d\hat{x} \cdot"
+        r" \hat{x}) \right)": "dx = (dx̂ − x̂ mean(dx̂ x̂)) / ρ",
+    },
+    "F28": {
+        r"\theta_{tr} = t \cdot \mathrm{base}^{-2r/D}": "θ_tr = t base^(−2r/D)",
+        r"y_r = x_r \cos \theta_{tr} - x_{r'} \sin \theta_{tr}": (
+            "y_r = x_r cos θ_tr − x_r' sin θ_tr"
+        ),
+        r"y_{r'} = x_r \sin \theta_{tr} + x_{r'} \cos \theta_{tr}": (
+            "y_r' = x_r sin θ_tr + x_r' cos θ_tr"
+        ),
+        r"dx_r = dy_r \cos \theta_{tr} + dy_{r'} \sin \theta_{tr}": (
+            "dx_r = dy_r cos θ_tr + dy_r' sin θ_tr"
+        ),
+        r"dx_{r'} = -dy_r \sin \theta_{tr} + dy_{r'} \cos \theta_{tr}": (
+            "dx_r' = −dy_r sin θ_tr + dy_r' cos θ_tr"
+        ),
+    },
+    "F29": {
+        r"y = x \cdot \sigma(x)": "y = x σ(x)",
+        r"\sigma(x) = \frac{1}{1 + \exp(-x)}": "σ(x) = 1/(1 + exp(−x))",
+        r"dx = dy \left( \sigma + x \cdot \sigma' \right) \quad \sigma' = \sigma (1 - \sigma)": (
+            "σ' = σ (1 − σ)",
+            "dx = dy (σ + x σ')",
+        ),
+    },
+    "F30": {
+        r"[g \quad u] = x W_{\mathrm{in}}": "[g u] = x w_in",
+        r"y = \left( \mathrm{silu}(g) \cdot u \right) W_{\mathrm{out}}": "y = (silu(g) u) w_out",
+        r"dm = dy W_{\mathrm{out}}^T": "dm = dy w_outᵀ",
+        r"dg = \mathrm{silu}'(g) \cdot dm \cdot u \quad du = dm \cdot \mathrm{silu}(g)": (
+            "dg = silu'(g) (dm u)",
+            "du = dm silu(g)",
+        ),
+        r"dx = [dg \quad du] W_{\mathrm{in}}^T": "dx = [dg du] w_inᵀ",
+    },
+    "F31": {
+        r"c^h = \mathrm{attention}(q^h, k^g, v^g), \quad g = \lfloor hG/H \rfloor": (
+            "c^h = attention(q^h, k^g, v^g), g = ⌊h G/H⌋"
+        ),
+        r"y = c W_{\mathrm{out}}": "y = c w_out",
+        r"dk^g = \sum_h dk^h, \quad dv^g = \sum_h dv^h": "dk^g = Σ_h dk^h, dv^g = Σ_h dv^h",
+        r"dc = dy W_{\mathrm{out}}^T": "dc = dy w_outᵀ",
+    },
 }

@@ -6,7 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from numpylm import blocks, ops
+from numpylm import blocks, llama_blocks, ops
 from numpylm.blocks import (
     ACTIVATIONS,
     CROSS_ATTENTION,
@@ -53,6 +53,8 @@ def close(actual, expected, tolerance=ROUNDING):
 
 
 def as_dtype(value, dtype):
+    if isinstance(value, llama_blocks.Rotation):
+        return llama_blocks.Rotation(*(as_dtype(angle, dtype) for angle in value))
     return value.astype(dtype) if getattr(value, "dtype", None) == np.float64 else value
 
 
@@ -69,8 +71,9 @@ def floats(tree):
 def own_names_that_end_in(ending):
     return {
         name.removesuffix(ending)
-        for name, value in vars(blocks).items()
-        if name.endswith(ending) and value.__module__ == blocks.__name__
+        for module in (blocks, llama_blocks)
+        for name, value in vars(module).items()
+        if name.endswith(ending) and value.__module__ == module.__name__
     }
 
 
@@ -88,16 +91,16 @@ def test_the_backward_is_the_numerical_gradient(case):
 @every_case
 def test_float32_stays_float32_in_results_caches_and_gradients(case):
     args = [as_dtype(arg, np.float32) for arg in case.args]
-    y, cache = getattr(blocks, f"{case.op}_forward")(*args)
-    grads = getattr(blocks, f"{case.op}_backward")(y, cache)
+    y, cache = case.forward(*args)
+    grads = case.backward(y, cache)
     assert {x.dtype for x in floats((y, cache, tuple(grads)))} == {np.dtype(np.float32)}
 
 
 @every_case
 def test_inputs_are_untouched_and_the_cache_serves_twice(case):
     args = deepcopy(case.args)
-    y, cache = getattr(blocks, f"{case.op}_forward")(*args)
-    backward, dy = getattr(blocks, f"{case.op}_backward"), np.full(y.shape, 0.5)
+    y, cache = case.forward(*args)
+    backward, dy = case.backward, np.full(y.shape, 0.5)
     np.testing.assert_equal(backward(dy, cache), backward(dy, cache))
     assert (dy == 0.5).all()
     np.testing.assert_equal(args, case.args)
@@ -118,11 +121,11 @@ def attention_backward_in_reverse(dc, cache, right=ops.attention_backward):
 
 
 WRONG = [
-    ("multi_head", "_merge", heads_before_time_are_merged_as_they_lie),
-    ("multi_head", "_split", columns_are_dealt_out_in_turn),
+    ("multi_head", "merge_heads", heads_before_time_are_merged_as_they_lie),
+    ("multi_head", "split_heads", columns_are_dealt_out_in_turn),
     ("multi_head", "ops.attention_backward", attention_backward_in_reverse),
-    ("self_attention", "_merge", heads_before_time_are_merged_as_they_lie),
-    ("cross_attention", "_merge", heads_before_time_are_merged_as_they_lie),
+    ("self_attention", "merge_heads", heads_before_time_are_merged_as_they_lie),
+    ("cross_attention", "merge_heads", heads_before_time_are_merged_as_they_lie),
     ("feed_forward", "ops.linear_backward", lambda dy, c: (dy @ c[1].T, 0 * c[1], None)),
 ]
 

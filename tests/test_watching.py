@@ -15,6 +15,7 @@ from numpylm.checks.gradient_cases import order_one
 from numpylm.errors import InputError
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.gradcheck import check_model
+from numpylm.llama import Llama, LlamaConfig
 from numpylm.transformer import Transformer, TransformerConfig
 
 V, T, EXACT = 7, 5, 1e-12
@@ -38,6 +39,7 @@ MODELS = {
     ),
     "GPT": (GPT, GPTConfig(**SIZES), IDS),
     "GPT no biases": (GPT, GPTConfig(bias=False, **SIZES), IDS),
+    "Llama": (Llama, LlamaConfig(vocab_size=V, layers=2, heads=4, groups=2, width=8), IDS),
     "BERT masked": (BERTForMaskedLM, BERTConfig(**SIZES), IDS),
     "BERT class": (BERTForClass, BERTForClassConfig(classes=3, **SIZES), IDS),
     "BERT span": (BERTForSpan, BERTConfig(**SIZES), IDS),
@@ -56,7 +58,7 @@ def expected_names(name):
         decoder = parts("decoder0", "decoder1", between=("attention", "cross", "feed_forward"))
         encoder = ["encoder.embedding", *parts("encoder0", "encoder1")]
         return [*encoder, "decoder.embedding", *decoder, "logits"]
-    norm = ["norm"] if name.startswith("GPT") else []
+    norm = ["norm"] if name.startswith(("GPT", "Llama")) else []
     return ["embedding", *parts("block0", "block1"), *norm, "logits"]
 
 

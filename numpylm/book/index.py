@@ -38,21 +38,23 @@ ACROSS = {  # pages that are no module, and how they are called
 PARTS = {  # the reading order
     "The mathematics, and a model of one matrix": "ops attention_lm gradcheck",
     "GPT, and how it learns": "model blocks gpt optim training",
-    "Its relatives": "bert bert_heads transformer watching",
+    "Its relatives": "llama llama_blocks bert bert_heads transformer watching",
     "From text to batches": "tokenizers unicode_text languages corpora encodings batches",
     "From logits to text and scores": "sampling translate metrics answers",
     "Runs, files and options": "train_config divergence reports runs trained logs recipes signals "
     "checkpoints config arguments arrays errors",
     "Several workers": "parallel allocator",
-    "To and from Hugging Face": "huggingface huggingface_layouts sentence_embeddings",
+    "To and from Hugging Face": "huggingface huggingface_layouts gguf_files sentence_embeddings",
     "Pictures and the command line": "figures commands course_commands __main__",
-    "Is it right?": "checks checks.gradient_cases checks.second_formulas checks.dual_numbers "
-    "checks.invariants checks.invariants_models checks.recurrences checks.oracles "
+    "Is it right?": "checks checks.gradient_cases checks.second_formulas "
+    "checks.second_formulas_llama checks.dual_numbers checks.invariants "
+    "checks.invariants_models checks.invariants_llama checks.recurrences checks.oracles "
     "checks.contracts checks.contenders checks.contender_calls checks.contender_weights "
     "checks.verdicts checks.contract_trials checks.contract_causality "
     "checks.contract_independence checks.contract_reading checks.contract_numbers "
     "checks.contract_training checks.contract_targets checks.contract_heldout",
     "Wrong on purpose": "checks.mutation checks.mutants_ops checks.mutants_models "
+    "checks.mutants_llama "
     "checks.mutants_optim checks.mutants_numbers checks.mutants",
     "What went wrong?": "checks.diagnose_cases checks.diagnose_compare checks.diagnose_words "
     "checks.diagnose",

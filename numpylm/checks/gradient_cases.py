@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import blocks, ops
+from .. import blocks, llama_blocks, ops
 from ..attention_lm import AttentionLM, AttentionLMConfig
 from ..bert import BERTConfig, BERTForMaskedLM
 from ..bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan
 from ..gpt import GPT, GPTConfig
 from ..gradcheck import Report, check_model, check_op
+from ..llama import Llama, LlamaConfig
 from ..model import Model
 from ..transformer import Transformer, TransformerConfig
 
@@ -120,7 +121,34 @@ def block_cases() -> list[OpCase]:
         *(("feed_forward", name, (x, *forward, name)) for name in blocks.ACTIVATIONS),
         ("feed_forward", "no biases", (x, *_without_biases(forward))),
     ]
-    return [OpCase(*case, module=blocks) for case in cases]
+    return [*(OpCase(*case, module=blocks) for case in cases), *_llama_block_cases()]
+
+
+def _llama_block_cases() -> list[OpCase]:
+    """At least one case for each pair in llama_blocks.py."""
+    rng = np.random.default_rng(8)
+
+    def normal(*size: int) -> Any:
+        return rng.normal(size=size) / size[-1] ** 0.25
+
+    H, G, D, F = 4, 2, 6, 8
+    turn = llama_blocks.rotation(np.arange(T), D, dtype=np.float64)
+    mask = ops.causal_mask(T, S)
+    q, k, v = normal(B, T, H * D), normal(B, S, G * D), normal(B, S, G * D)
+    x, qkv, out = normal(B, T, C), normal(C, (H + 2 * G) * D), normal(H * D, V)
+    cases = [
+        ("rms_norm", "", (x, normal(C))),
+        ("rms_norm", "a large eps", (x, normal(C), 0.5)),
+        ("rotary", "", (normal(B, T, D), turn)),
+        ("rotary", "interleaved", (normal(B, T, D), turn, True)),
+        ("silu", "", (2 * x,)),
+        ("gated_feed_forward", "", (x, normal(C, 2 * F), normal(F, V))),
+        ("grouped_query", "", (q, k, v, H, G)),
+        ("grouped_query", "causal", (q, k, v, H, G, mask)),
+        ("grouped_self_attention", "causal", (x, qkv, out, H, G, turn, ops.causal_mask(T))),
+        ("grouped_self_attention", "all", (x, qkv, out, H, G, turn)),
+    ]
+    return [OpCase(*case, module=llama_blocks) for case in cases]
 
 
 def _without_biases(weights: tuple) -> tuple:
@@ -145,6 +173,7 @@ def model_cases() -> Iterator[ModelCase]:
     yield from _attention_lm_cases(ids, targets)
     four = np.vstack([ids, (ids + 1) % V]), np.vstack([targets, targets[::-1]])
     yield from _gpt_cases(*four)
+    yield from _llama_cases(*four)
     yield from _bert_cases(*four)
     yield from _transformer_cases()
 
@@ -184,6 +213,18 @@ def _gpt_cases(ids: Any, targets: Any) -> Iterator[ModelCase]:
         gpt = GPT(config, np.random.default_rng(2), np.float64)
         draws = (np.random.default_rng(6),) if config.dropout else ()
         yield ModelCase(name, order_one(gpt), (ids, targets, *draws))
+
+
+def _llama_cases(ids: Any, targets: Any) -> Iterator[ModelCase]:
+    options: dict[str, dict[str, Any]] = {
+        "Llama": {"layers": 2, "groups": 2},
+        "Llama one key": {"layers": 1, "groups": 1, "tied": False, "eps": 0.1},
+        "Llama a key each": {"layers": 1, "base": 50.0},
+    }
+    for name, chosen in options.items():
+        config = LlamaConfig(vocab_size=V, context_length=9, heads=6, width=12, hidden=8, **chosen)
+        llama = order_one(Llama(config, np.random.default_rng(2), np.float64))
+        yield ModelCase(name, llama, (ids, targets))
 
 
 def _bert_cases(ids: Any, targets: Any) -> Iterator[ModelCase]:

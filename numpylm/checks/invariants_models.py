@@ -10,7 +10,7 @@ from .gradient_cases import ModelCase
 from .invariants import Pairs, of_cases, subject_of
 
 BERTS = ("BERTForMaskedLM", "BERTForClass", "BERTForSpan")
-MODELS = ("AttentionLM", "GPT", *BERTS, "Transformer")
+MODELS = ("AttentionLM", "GPT", "Llama", *BERTS, "Transformer")
 OF_WORDS = ("E", "U", "predict.b")  # parameters with a row for each word
 
 

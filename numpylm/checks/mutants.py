@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .mutants_llama import LLAMAS
 from .mutants_models import MODELS
 from .mutants_numbers import NUMBERS
 from .mutants_ops import DS_SUM, OPS, TARGET_TERM, VARIANCE_TERM
@@ -38,7 +39,7 @@ HIDDEN = [
     ),
 ]
 
-MUTANTS: list[Mutant] = [*OPS, *MODELS, *HIDDEN, *OPTIM, *NUMBERS]
+MUTANTS: list[Mutant] = [*OPS, *MODELS, *LLAMAS, *HIDDEN, *OPTIM, *NUMBERS]
 
 
 # ---- what looks wrong and is right -----------------------------------------------------------

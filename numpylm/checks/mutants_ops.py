@@ -785,25 +785,25 @@ BLOCKS = [
         (
             "dc split without exchanging axes",
             "dc is poured into (H, T, D): heads and time are mixed: split, then exchange",
-            edit("_split(dc, heads)", "dc.reshape(cache.c.shape)"),
+            edit("split_heads(dc, heads)", "dc.reshape(cache.c.shape)"),
         ),
         (
             "dk merged without exchanging axes",
             "dk is poured into (S, A): heads and time are mixed. Exchange the axes, then merge",
-            edit("_merge(dk)", "dk.reshape(_merge(dk).shape)"),
+            edit("merge_heads(dk)", "dk.reshape(merge_heads(dk).shape)"),
         ),
         (
             "head width and heads exchanged",
             "the columns are read as D parts of H: they are H parts of D",
             edit(
-                "_merge(dq)",
+                "merge_heads(dq)",
                 "np.moveaxis(dq, -3, -1).reshape(*dc.shape[:-1], -1)",
             ),
         ),
         (
             "dk and dv exchanged",
             "dk and dv are exchanged: first the keys'",
-            edit("_merge(dk), _merge(dv)", "_merge(dv), _merge(dk)"),
+            edit("merge_heads(dk), merge_heads(dv)", "merge_heads(dv), merge_heads(dk)"),
         ),
     ),
     *mistakes(

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..gradcheck import METHODS, Known
 from ..ops import Array
-from . import invariants_models  # noqa: F401  enlists the invariants of the models
+from . import invariants_llama, invariants_models  # noqa: F401  enlist their invariants
 from .dual_numbers import Dual
 from .gradient_cases import OpCase, block_cases, model_cases, op_cases
 from .invariants import ALONE, OF_CASES, GradientCase, Invariant, subject_of
@@ -27,10 +27,14 @@ from .mutants import MUTANTS
 from .mutation import Mutant, applied
 from .recurrences import RECURRENCES
 from .second_formulas import LOSSES, SECOND_FORMULAS
+from .second_formulas_llama import LLAMA_FORMULAS, llama
 
 ORACLES = (*METHODS, "adjoint", "invariants", "recurrence")
 
 ADJOINT = 1e-12  # of sums of at least 1: both add the same few hundred products of order 1
+
+ALL_FORMULAS = SECOND_FORMULAS | LLAMA_FORMULAS
+ALL_LOSSES = LOSSES | {"Llama": llama}
 
 SUBJECTS = {  # helpers are looked at by way of those who use them
     "check_targets": ("cross_entropy", "nll", "smoothed_cross_entropy"),
@@ -39,6 +43,10 @@ SUBJECTS = {  # helpers are looked at by way of those who use them
     "BERT": ("BERTForMaskedLM", "BERTForClass", "BERTForSpan"),
     "_add_norm": ("Transformer",),
     "Optimizer": ("Adam", "SGD"),
+    "_turned": ("rotary", "grouped_self_attention"),
+    "rotation": ("rotary", "Llama"),
+    "_stack": ("grouped_query",),
+    "rotated_qkv": ("grouped_self_attention",),
 }
 
 
@@ -66,7 +74,7 @@ def adjoint(case: GradientCase) -> bool:
         grads = case.model.loss_backward(stored)
         v = {name: rng.normal(size=x.shape) for name, x in params.items()}
         moved = {name: Dual(x, v[name]) for name, x in params.items()}
-        loss = LOSSES[subject_of(case)](moved, case.model.config, *deepcopy(case.batch))
+        loss = ALL_LOSSES[subject_of(case)](moved, case.model.config, *deepcopy(case.batch))
         return _differ(loss.slope, [grads[name] * v[name] for name in params])
     places = [i for i, arg in enumerate(case.args) if _is_float(arg)]
     y, stored = case.forward(*deepcopy(case.args))
@@ -79,9 +87,7 @@ def adjoint(case: GradientCase) -> bool:
             Dual(arg, v_i if i == j else None) if j in places else deepcopy(arg)
             for j, arg in enumerate(case.args)
         ]
-        if np.shape(dx) != v_i.shape or _differ(
-            u * SECOND_FORMULAS[case.op](*args).slope, [dx * v_i]
-        ):
+        if np.shape(dx) != v_i.shape or _differ(u * ALL_FORMULAS[case.op](*args).slope, [dx * v_i]):
             return True
     return False
 

@@ -189,7 +189,7 @@ def _feed(p: Named, part: str, x: Dual, activation: str) -> Dual:
     return feed_forward(x, w, b, w_out, b_out, activation)
 
 
-def _not_later(T: int) -> Array:
+def not_later(T: int) -> Array:
     return np.arange(T)[:, None] >= np.arange(T)
 
 
@@ -200,7 +200,7 @@ def attention_lm(p: Named, config: Any, ids: Array, targets: Array) -> Dual:
     if config.positions:
         e = positions(e, p["P"])
     q, k, v = (linear(e, p[w]) if config.projections else e for w in ("W_q", "W_k", "W_v"))
-    c = attention(q, k, v, _not_later(T) if config.causal else None, config.scale)
+    c = attention(q, k, v, not_later(T) if config.causal else None, config.scale)
     if config.context == "last":
         c, targets = c[..., -1:, :], targets[..., -1:]
     return cross_entropy(output(c, p["E" if config.tied else "U"]), targets)
@@ -211,7 +211,7 @@ def gpt(p: Named, config: Any, ids: Array, targets: Array, rng: Draws = None) ->
     h = dropout(positions(embedding(p["E"], ids), p["P"]), config.dropout, rng)
     for block in (f"block{i}" for i in range(config.layers)):
         y = _norm(p, f"{block}.norm1", h)
-        y = _attend(p, f"{block}.attention", y, config.heads, _not_later(ids.shape[-1]))
+        y = _attend(p, f"{block}.attention", y, config.heads, not_later(ids.shape[-1]))
         h = h + dropout(y, config.dropout, rng)
         y = _feed(p, f"{block}.feed_forward", _norm(p, f"{block}.norm2", h), "gelu")
         h = h + dropout(y, config.dropout, rng)
@@ -278,7 +278,7 @@ def transformer(p: Named, config: Any, source: Array, target: Array, rng: Draws 
         y = _feed(p, f"encoder{i}.feed_forward", memory, "relu")
         memory = add(f"encoder{i}.norm2", memory, y)
     h = embed(words)
-    mask = (words != config.padding_id)[:, None, :] & _not_later(words.shape[-1])
+    mask = (words != config.padding_id)[:, None, :] & not_later(words.shape[-1])
     for i in range(config.layers):
         y = _attend(p, f"decoder{i}.attention", h, config.heads, mask)
         h = add(f"decoder{i}.norm1", h, y)

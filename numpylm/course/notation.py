@@ -385,6 +385,77 @@ _TABLE = (
         ("translate.Translation.score",),
         "Wu et al. 2016, Google's Neural Machine Translation System, equation 14",
     ),
+    Formula(
+        "F27",
+        "root mean square normalisation",
+        (
+            r"\rho = \sqrt{\mathrm{mean}(x^2) + \mathrm{eps}}",
+            r"\hat{x} = \frac{x}{\rho}",
+            r"y = \mathrm{gain} \cdot \hat{x}",
+        ),
+        (
+            r"d\hat{x} = \mathrm{gain} \cdot dy",
+            r"dx = \frac{1}{\rho} \left( d\hat{x} - \hat{x} \cdot \mathrm{mean}(d\hat{x} \cdot"
+            r" \hat{x}) \right)",
+        ),
+        ("llama_blocks.rms_norm_forward",),
+        "Zhang and Sennrich 2019, Root Mean Square Layer Normalization, equation 4",
+    ),
+    Formula(
+        "F28",
+        "rotary positions",
+        (
+            r"\theta_{tr} = t \cdot \mathrm{base}^{-2r/D}",
+            r"y_r = x_r \cos \theta_{tr} - x_{r'} \sin \theta_{tr}",
+            r"y_{r'} = x_r \sin \theta_{tr} + x_{r'} \cos \theta_{tr}",
+        ),
+        (
+            r"dx_r = dy_r \cos \theta_{tr} + dy_{r'} \sin \theta_{tr}",
+            r"dx_{r'} = -dy_r \sin \theta_{tr} + dy_{r'} \cos \theta_{tr}",
+        ),
+        ("llama_blocks.rotary_forward",),
+        "Su et al. 2021, RoFormer, section 3.2, equation 34",
+    ),
+    Formula(
+        "F29",
+        "SiLU",
+        (r"y = x \cdot \sigma(x)", r"\sigma(x) = \frac{1}{1 + \exp(-x)}"),
+        (r"dx = dy \left( \sigma + x \cdot \sigma' \right) \quad \sigma' = \sigma (1 - \sigma)",),
+        ("llama_blocks.silu_forward",),
+        "Elfwing et al. 2018, Sigmoid-Weighted Linear Units, section 2",
+    ),
+    Formula(
+        "F30",
+        "gated feed-forward",
+        (
+            r"[g \quad u] = x W_{\mathrm{in}}",
+            r"y = \left( \mathrm{silu}(g) \cdot u \right) W_{\mathrm{out}}",
+        ),
+        (
+            r"dm = dy W_{\mathrm{out}}^T",
+            r"dg = \mathrm{silu}'(g) \cdot dm \cdot u \quad du = dm \cdot \mathrm{silu}(g)",
+            r"dx = [dg \quad du] W_{\mathrm{in}}^T",
+        ),
+        ("llama_blocks.gated_feed_forward_forward",),
+        "Shazeer 2020, GLU Variants Improve Transformer, equation 6",
+    ),
+    Formula(
+        "F31",
+        "grouped-query attention",
+        (
+            r"c^h = \mathrm{attention}(q^h, k^g, v^g), \quad g = \lfloor hG/H \rfloor",
+            r"y = c W_{\mathrm{out}}",
+        ),
+        (
+            r"dk^g = \sum_h dk^h, \quad dv^g = \sum_h dv^h",
+            r"dc = dy W_{\mathrm{out}}^T",
+        ),
+        (
+            "llama_blocks.grouped_self_attention_forward",
+            "llama_blocks.grouped_query_forward",
+        ),
+        "Ainslie et al. 2023, GQA, section 2.2",
+    ),
 )
 
 FORMULAS: dict[str, Formula] = {f.id: f for f in _TABLE}
@@ -400,6 +471,9 @@ SIZES = {
     "H": "heads",
     "D": "width of a query and of a key, in a head",
     "A": "width of all heads together, H D",
+    "G": "groups of heads that share their keys and values",
+    "K": "width of all keys together, G D",
+    "M": "width of queries, keys and values together, A + 2 K",
     "F": "hidden width of feed-forward",
     "I": "width of what goes in, where it need not be C",
     "O": "width of what comes out, where it need not be C",
@@ -436,6 +510,9 @@ MODEL = {
     "d": "dz is dL/dz, with the shape of z",
     "u": "what goes into an activation",
     "f": "an activation",
+    "g": "what opens a gate; of heads, the group",
+    r"\theta": "the angle by which a pair of columns is turned",
+    r"\rho": "the size of a row, its root mean square",
     "m": "what dropout multiplies by",
     r"\hat{x}": "x, with mean 0 and variance 1",
     r"\sigma": "standard deviation of a row",

@@ -129,9 +129,9 @@ def fit(
     model: Model, examples: Mapping[str, Array], config: TaskConfig, rng: np.random.Generator
 ) -> list[float]:
     """Train with Adam, clipping at 1 (F10) and a cosine (F11).  ->  the loss before each step"""
+    options = {"warmup": config.warmup, "rng": rng, "progress": False}
     given = config.steps, config.learning_rate, config.batch_size
-    result = train(model, examples, *given, rng=rng, progress=False, warmup=config.warmup)
-    return result.losses.tolist()
+    return train(model, examples, *given, **options).losses.tolist()
 
 
 def chosen(right: Sequence[bool], n: int) -> list[int]:
