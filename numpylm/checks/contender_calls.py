@@ -1,6 +1,8 @@
 """Calling a model of any framework, and finding the logits in what it returns."""
 
+import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -60,6 +62,31 @@ def caller(f: Any) -> Callable[[Array], Any]:
     return call
 
 
+def takes(module: Any, name: str) -> bool:
+    """Whether its forward has an argument of this name."""
+    return name in inspect.signature(module.forward).parameters
+
+
+def masked_call(module: Any) -> Callable[[Array, Array], Any]:
+    """padded(ids, real) of a module whose padding is told to it by attention_mask."""
+
+    def padded(ids: Array, real: Array) -> Any:
+        mask = as_tensor(real.astype(np.int64), module)
+        with _evaluating(module):
+            return module(as_tensor(ids, module), attention_mask=mask)
+
+    return padded
+
+
+def differs_in_training(module: Any) -> bool:
+    """Whether some part is in training mode that then computes something else."""
+    return any(
+        part.training and (getattr(part, "p", 0) or getattr(part, "track_running_stats", False))
+        for part in module.modules()
+        if not list(part.children())
+    )
+
+
 def as_tensor(ids: Array, module: Any = None) -> Any:
     torch = sys.modules["torch"]
     first = next(iter(module.parameters()), None) if module is not None else None
@@ -75,16 +102,18 @@ def _guarded(f: Callable[[Any], Any], given: Any, ids: Array) -> Any:
         raise Unreadable(str(error)) from error
     except Exception as error:
         said = (str(error).strip().splitlines() or ["no message"])[0]
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = "" if trace is None else f" in {trace.tb_frame.f_code.co_name}"
-        line = "" if trace is None else f", line {trace.tb_lineno}"
         raise Unreadable(
-            f"f stopped at ids of shape {ids.shape}{place}{line} with {type(error).__name__}: "
+            f"f stopped at ids of shape {ids.shape}{_line(error)} with {type(error).__name__}: "
             f"{said}. Hand over a function of the ids alone that returns logits (B, T, V), such as "
             "lambda ids: net(ids)[0]"
         ) from error
+
+
+def _line(error: Exception) -> str:
+    """The last line of the user's own code."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    own = [frame for frame in frames if "site-packages" not in frame.filename]
+    return f" in line {own[-1].lineno} ({own[-1].line})" if own else ""
 
 
 @contextmanager
@@ -108,34 +137,27 @@ def _evaluating(f: Any) -> Iterator[None]:
 # ---- what f returns --------------------------------------------------------------------------
 
 
-def unpacked(given: Any, *shapes: tuple[int, ...]) -> Array:
-    """The logits in an array, a tensor, `.logits`, a dict or a tuple, as a new array."""
-    return as_array(find_logits(given, *shapes))
-
-
-def find_logits(given: Any, *shapes: tuple[int, ...]) -> Any:
-    """The part of what f returned that is logits: by name, or as the one of a fitting shape."""
+def parts_of(given: Any) -> dict[Any, Any]:
+    """Name or number -> array, of a dict or a tuple that f returned; empty for one array."""
     if hasattr(given, "shape"):
-        return given
-    if hasattr(given, "logits"):
-        return given.logits
+        return {}
     if isinstance(given, Mapping):
-        if "logits" in given:
-            return given["logits"]
-        parts = list(given.values())
+        parts = dict(given)
+    elif isinstance(given, tuple | list):
+        parts = dict(enumerate(given))
     else:
-        parts = given
-    if not isinstance(parts, tuple | list) or not any(hasattr(x, "shape") for x in parts):
-        return given
-    fitting = [x for x in parts if tuple(getattr(x, "shape", ())) in shapes]
-    if len(fitting) == 1:
-        return fitting[0]
-    found = ", ".join(str(tuple(x.shape)) for x in parts if hasattr(x, "shape"))
-    raise InputError(
-        f"f returns a {type(given).__name__} of arrays {found}, of which {len(fitting) or 'none'} "
-        f"may be the logits {shapes[0]}: hand over a function that picks them, such as "
-        "lambda ids: f(ids)[0], and check vocab_size"
-    )
+        parts = {"logits": given.logits} if hasattr(given, "logits") else {}
+    return {key: part for key, part in parts.items() if hasattr(part, "shape")}
+
+
+def fitting(parts: Mapping[Any, Any], *shapes: tuple[int, ...]) -> list[Any]:
+    """The names of what may be logits: by the first of the shapes that fits any."""
+    if "logits" in parts:
+        return ["logits"]
+    for shape in shapes:
+        if found := [key for key, part in parts.items() if tuple(part.shape) == shape]:
+            return found
+    return []
 
 
 def as_array(given: Any) -> Array:

@@ -162,9 +162,23 @@ def _is_weight(value: Any) -> bool:
     )
 
 
+def _looks_random(array: Array) -> bool:
+    """Nearly all numbers differ, as they do in weights and not in a table of distances."""
+    part = array.ravel()[:10_000]
+    return bool(len(np.unique(part)) > 0.9 * part.size)
+
+
+def _signs_like(numbers: Any) -> Any:
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], numbers.shape)
+    return sys.modules["torch"].as_tensor(signs).to(numbers) if _is_tensor(numbers) else signs
+
+
 @contextmanager
-def scaled(roots: tuple[Any, ...], factor: float) -> Iterator[bool]:
-    """All weights times `factor`, in place. False if there are none that can be written."""
+def scaled(roots: tuple[Any, ...], factor: float, signs: bool = False) -> Iterator[bool]:
+    """All weights times `factor`, in place. False if there are none that can be written.
+
+    signs: each weight that looks random also gets a random sign, so that scores change theirs.
+    """
     weights = [place for place in places(roots) if _is_weight(place.value)]
     written = set()
     with _restored(weights):
@@ -175,6 +189,8 @@ def scaled(roots: tuple[Any, ...], factor: float) -> Iterator[bool]:
                 continue
             written.add(address)
             numbers *= factor
+            if signs and _looks_random(_plain(value)):
+                numbers *= _signs_like(numbers)
         yield bool(written)
 
 

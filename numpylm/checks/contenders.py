@@ -23,9 +23,13 @@ from .contender_calls import (
     Unreadable,
     as_array,
     caller,
-    find_logits,
+    differs_in_training,
     finite,
+    fitting,
     is_module,
+    masked_call,
+    parts_of,
+    takes,
 )
 from .contender_weights import count, kept, scaled, with_precision
 
@@ -74,12 +78,15 @@ class Contender:
     budget: int = BUDGET
 
     eps: float = field(default=0.0, init=False)  # the precision of the last logits
+    _key: Any = field(default=None, init=False, repr=False)  # where the logits stand
     _call: Callable[[Array], Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in (NEXT, BOTH, TWO):
             raise InputError(f"kind must be {NEXT!r}, {BOTH!r} or {TWO!r}, not {self.kind!r}")
         self._set("_call", caller(self.f))
+        if self.padded is None and is_module(self.f) and takes(self.f, "attention_mask"):
+            self._set("padded", masked_call(self.f))
         if not self.length:
             self._set("length", self._longest())
         for name, least in (("vocab_size", 2), ("length", 3)):
@@ -148,11 +155,31 @@ class Contender:
 
     def raw(self, ids: Array) -> Array:
         """Whatever f gives for each row, as a finite array (B, ...)."""
-        given = find_logits(self._call(ids.copy()), *self.shapes(ids))
+        given = self.find(self._call(ids.copy()), ids)
         logits = finite(as_array(given))
         half = str(getattr(given, "dtype", "")).endswith("bfloat16")
         self._set("eps", 2.0**-7 if half else float(np.finfo(logits.dtype).eps))
         return logits
+
+    def find(self, given: Any, ids: Array) -> Any:
+        """The logits of ids in what f returned: itself, or by name, shape or the place before."""
+        parts = parts_of(given)
+        if not parts:
+            return given
+        fits = fitting(parts, *self.shapes(ids))
+        if len(fits) > 1 and self._key is None:  # T = V, perhaps: ask with another length
+            shorter = ids[:1, : ids.shape[1] // 2]
+            fits = fitting(parts_of(self._call(shorter.copy())), *self.shapes(shorter))
+        if len(fits) == 1:
+            self._set("_key", fits[0])
+        if self._key in parts:
+            return parts[self._key]
+        found = ", ".join(str(tuple(part.shape)) for part in parts.values())
+        raise InputError(
+            f"f returns a {type(given).__name__} of arrays {found}, of which "
+            f"{len(fits) or 'none'} may be the logits {self.shapes(ids)[0]}: hand over a function "
+            "that picks them, such as lambda ids: f(ids)[0], and check vocab_size"
+        )
 
     def shapes(self, ids: Array) -> tuple[tuple[int, ...], ...]:
         """Those that logits may have."""
@@ -218,8 +245,8 @@ class Contender:
     @property
     def remark(self) -> str:
         """What was done to look at it, for a verdict to add."""
-        if is_module(self.f) and self.f.training:
-            return ". It came in training mode and was looked at in evaluation mode: call eval()"
+        if is_module(self.f) and differs_in_training(self.f):
+            return ". It came in training mode, and was looked at in evaluation mode, as by eval()"
         return ""
 
     @property
@@ -228,9 +255,9 @@ class Contender:
         return tuple(x for x in (self.model, self.f) if x is not None)
 
     @contextmanager
-    def louder(self, factor: float) -> Iterator[bool]:
+    def louder(self, factor: float, signs: bool = False) -> Iterator[bool]:
         """All its weights `factor` times as large; False where none are found."""
-        with scaled(self.holders, factor) as reached:
+        with scaled(self.holders, factor, signs) as reached:
             yield reached
 
     @contextmanager

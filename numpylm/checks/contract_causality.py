@@ -8,8 +8,9 @@ from ..ops import Array
 from .contenders import BOTH, Contender
 from .contract_trials import (
     LEAK,
-    LOUD,
+    OVERFLOW,
     ROUNDING,
+    UNREACHED,
     Move,
     Trial,
     Tried,
@@ -22,6 +23,8 @@ from .verdicts import BROKEN, KEPT, NOT_APPLICABLE, UNDECIDED, Verdict
 ROUNDS = 64  # texts at most in which every position is changed
 BATCHES = 1, 2, 9, 33
 PRECISIONS = {"float64": 1e-15, "float32": 2e-7, "float16": 1e-3, "bfloat16": 1.0}  # eps
+LOUD_LENGTH = 16  # tokens of the texts that are read at larger weights
+LOGITS = 512  # for one token: of more, fewer tokens can be read
 SHARES = 0.6, 0.25, 0.15  # of the tokens: every position, every length, other batches
 
 
@@ -68,8 +71,8 @@ def causality(model: object, rng: np.random.Generator | None = None) -> Verdict:
         return Verdict(name, BROKEN, _where_seen(contender, move) + contender.remark, numbers)
     if kind == ROUNDING:
         says = (
-            f"later tokens move earlier logits by {move.relative:.1g} of their size, which is the "
-            f"{precision(move)}: it shrinks as precision grows, which no leak does. "
+            f"later tokens move earlier logits by {move.relative:.1g} of their size, which is "
+            f"rounding of {precision(move)}: it shrinks as precision grows, and no leak does. "
             f"{_what_was_tried(contender, tried)}{contender.remark}"
         )
         return _loudly(contender, seed, Verdict(name, KEPT, says, numbers))
@@ -96,10 +99,16 @@ def _loudly(contender: Contender, seed: int, quiet: Verdict) -> Verdict:
     def trials() -> Iterator[Trial]:
         return _few_trials(contender, np.random.default_rng(seed))
 
-    reached, move = loudest_move(contender, trials)
+    result, move, factor = loudest_move(contender, trials)
     exact = quiet.numbers["difference"] == 0
     numbers = {**quiet.numbers, "loud": 0.0 if move is None else move.size}
-    if not reached:
+    if result == OVERFLOW:
+        says = (
+            f"{quiet.says}. At larger weights its numbers run out, so that a mask that is a large "
+            "finite number was not tried"
+        )
+        return Verdict("causality", KEPT, says, numbers)
+    if result == UNREACHED:
         says = (
             f"{quiet.says}. But a mask that is a large finite number would not show, because no "
             "weights were found in f to make large scores of: give Contender the object that "
@@ -110,8 +119,8 @@ def _loudly(contender: Contender, seed: int, quiet: Verdict) -> Verdict:
         return Verdict("causality", KEPT, quiet.says, numbers)
     where, j = move.where[-1], move.trial.start
     says = (
-        f"at weights {LOUD[0]:g} to {LOUD[-1]:g} times as large, token {j} moves the logits at "
-        f"{where}, before it, by {move.relative:.2g} of their size. Usual cause: the mask is a "
+        f"at weights {factor:,.0f} times as large, token {j} moves the logits at {where}, "
+        f"before it, by {move.relative:.2g} of their size. Usual cause: the mask is a "
         "finite number, which large scores outdo: set masked scores to −∞ by `where`"
     )
     if not exact:
@@ -158,7 +167,8 @@ def _what_was_tried(contender: Contender, tried: Tried) -> str:
         says += ", a change at every position"
     says += f", batches of {listed(tried.batches)}, {min(len(tried.words), V)} of {V} words"
     if missed:
-        says += f". Not tried: {' and '.join(missed)} (a larger budget tries more)"
+        needed = round(T * T * max(1, contender.vocab_size / LOGITS), -3) + 1000
+        says += f". Not tried: {' and '.join(missed)} (Contender's budget={needed:_.0f} tries all)"
     return says
 
 
@@ -171,33 +181,43 @@ def listed(numbers: set[int]) -> str:
 
 
 def causal_trials(contender: Contender, rng: np.random.Generator) -> Iterator[Trial]:
-    T, (every, lengths, batches) = contender.length, (s * contender.budget for s in SHARES)
-    yield from _every_position(contender, rng, every)
-    cost, step = 0, max(1, round(6 * T * T / lengths))
-    for length in [*range(2, T, step)]:
+    """Every position, then every length, then other batches, each for its share of the tokens."""
+    T = contender.length
+    every, lengths, batches = (share * affordable(contender, T) for share in SHARES)
+    yield from _every_position(contender, rng, max(every, min(T * T, affordable(contender, T))))
+    for length in range(2, T, max(1, round(6 * T * T / lengths))):
         base = some_texts(contender, rng, 2, length)
         for j in sorted({1, length - 1, int(rng.integers(1, length))}):
-            yield _changed_from(contender, rng, base, j, alone=False)
-            cost += base.size
+            yield _changed_from(contender, rng, base, j)
     for B in BATCHES:
-        base = some_texts(contender, rng, B, T)
-        some = max(2, int(batches / sum(BATCHES) / T))
-        if batches < B * T * 2:
-            continue
-        for j in _positions(T, some, rng):
-            yield _changed_from(contender, rng, base, j, alone=False)
+        if batches >= B * T * 2:
+            base = some_texts(contender, rng, B, T)
+            for j in _positions(T, max(2, int(batches / sum(BATCHES) / T)), rng):
+                yield _changed_from(contender, rng, base, j)
+
+
+def affordable(contender: Contender, T: int) -> float:
+    """How many tokens are read: fewer where each has many logits, but some texts in any case."""
+    return max(contender.budget * min(1, LOGITS / contender.vocab_size), 16 * T)
 
 
 def _every_position(contender: Contender, rng: np.random.Generator, tokens: float) -> Iterator:
-    """Every position in turn, and all over again in other texts as long as `tokens` last."""
+    """Every position in turn, and all over again in other texts as long as `tokens` last.
+
+    In each row another word comes first, from trial to trial: at every position every word if
+    they are few, and otherwise each of them once, somewhere.
+    """
     T, V = contender.length, len(contender.words)
     B = int(np.clip(tokens // (T * T), 1, 8 if T <= 16 else 4))
     rounds = int(np.clip(tokens // (B * T * T), 1, min(ROUNDS, 3 + -(-V // B))))
     positions = _positions(T, int(max(tokens // (B * T), 4)), rng)
+    few = rounds * B >= V
     for turn in range(rounds):
         base = some_texts(contender, rng, B, T, turn)
-        for j in positions:
-            yield _changed_from(contender, rng, base, j, turn % 2 == 1, turn * B)
+        for place, j in enumerate(positions):
+            first = turn + j if few else turn * len(positions) + place
+            words = contender.words[(first * B + np.arange(B)) % V]
+            yield _changed_from(contender, rng, base, j, words, alone=turn % 2 == 1)
 
 
 def _positions(T: int, most: int, rng: np.random.Generator) -> list[int]:
@@ -227,23 +247,19 @@ def _changed_from(
     rng: np.random.Generator,
     base: Array,
     j: int,
-    alone: bool,
-    turn: int = 0,
+    words: Array | None = None,
+    alone: bool = False,
 ) -> Trial:
-    """Token j, or all from j on, become others; at j, from turn to turn, every word has its day."""
-    changed = base.copy()
-    if alone:
-        changed[:, j] = contender.others(rng, base[:, j])
-    else:
-        changed[:, j:] = contender.others(rng, base[:, j:])
-        words = contender.words[(turn + j + np.arange(len(base))) % len(contender.words)]
+    """All tokens from j on, or j alone, become others; at j the `words`, one for each row."""
+    changed, end = base.copy(), j + 1 if alone else base.shape[1]
+    changed[:, j:end] = contender.others(rng, base[:, j:end])
+    if words is not None:
         changed[:, j] = np.where(words == base[:, j], changed[:, j], words)
     return Trial(base, changed, np.s_[:, :j], j)
 
 
 def _few_trials(contender: Contender, rng: np.random.Generator) -> Iterator[Trial]:
-    T = min(contender.length, 64)
-    for _ in range(2):
-        base = contender.texts(rng, 4, T)
-        for j in _positions(T, 12, rng):
-            yield _changed_from(contender, rng, base, j, alone=False)
+    T = min(contender.length, LOUD_LENGTH)
+    base = contender.texts(rng, 8, T if contender.reads(T) else contender.length)
+    for j in _positions(base.shape[1], 6, rng):
+        yield _changed_from(contender, rng, base, j)

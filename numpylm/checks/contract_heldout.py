@@ -14,6 +14,7 @@ APART = "held-out is apart"
 SIZES = 4, 8, 16, 32, 64, 128  # n of the n-grams: one hash of 2n is made of two
 RARE = 0.02  # an n is long enough where a text shares so little with others by itself
 COMMON = 0.9  # and a language repeats itself too much where so much is shared at every n
+UNSURE = 0.2  # more by chance is no measure
 BLOCKS = 5  # parts of the training text that are compared with the rest of it
 EXCESS = 0.01  # more than usual of the held-out tokens, in copied passages, is an overlap
 LONG = 3  # a passage this many times as long as the longest usual one was copied
@@ -65,7 +66,8 @@ def heldout_is_apart(
             f"{len(ours)} of training text are too few to tell copying from chance"
         )
         return Verdict(APART, UNDECIDED, says, {"tokens": len(theirs)})
-    if moved := _moved_windows(ours, theirs):
+    moved = _moved_windows(ours, theirs)
+    if moved is not None:
         return moved
     parts = _parts(ours, len(theirs), generator(rng))
     for n in sizes:
@@ -84,10 +86,8 @@ def _compared(found: Copied, usual: list[Copied], n: int, tokens: int) -> Verdic
         f"{found.share:.1%} of the held-out text stands in the training text in passages of {n} "
         f"tokens or more; of parts of the training text, {mean:.1%} stands in the rest"
     )
-    if mean > COMMON:
-        says = f"{much}. A language that repeats itself so much does not tell copying from chance"
-        return Verdict(APART, UNDECIDED, says, numbers)
-    if found.share > mean + max(EXCESS, chance):
+    least = max(EXCESS, chance)
+    if found.share > mean + least:
         says = (
             f"{much}. The longest passage is of {found.longest} tokens, at {found.at} of the "
             "held-out text. Usual cause: windows were cut, or texts copied, before the split"
@@ -101,7 +101,10 @@ def _compared(found: Copied, usual: list[Copied], n: int, tokens: int) -> Verdic
             "a text that was copied, or a split that shares tokens at the border"
         )
         return Verdict(APART, BROKEN, says, numbers)
-    says = f"{much}. Less than {max(EXCESS, chance):.1%} more would not be noticed"
+    if mean > COMMON or (chance > UNSURE and found.share > mean):
+        says = f"{much}. A language that repeats itself so much does not tell copying from chance"
+        return Verdict(APART, UNDECIDED, says, numbers)
+    says = f"{much}. Less than {least:.1%} more would not be noticed"
     return Verdict(APART, KEPT, says, numbers)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .contenders import Contender
-from .contract_causality import generator, listed, precision, some_texts
+from .contract_causality import affordable, generator, listed, precision, some_texts
 from .contract_trials import LEAK, ROUNDING, Trial, Tried, judged, largest_move
 from .verdicts import BROKEN, KEPT, UNDECIDED, Verdict
 
@@ -51,7 +51,7 @@ def independence(model: object, rng: np.random.Generator | None = None) -> Verdi
 
 
 def _row_trials(contender: Contender, rng: np.random.Generator) -> Iterator[Trial]:
-    T, left = contender.length, contender.budget
+    T, left = contender.length, affordable(contender, contender.length)
     for length in sorted({T, min(T, 5), 2, max(T // 2, 2)}, reverse=True):
         for B, rows in ((4, 4), (2, 2), (9, 9), (33, 4)):
             if B * length * (rows + 1) > left and (B, length) != (4, T):

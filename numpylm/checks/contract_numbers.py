@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import InputError
 from ..metrics import token_nats
 from ..ops import Array
-from .contender_calls import as_tensor, torch_is_loaded
+from .contender_calls import as_array, as_tensor, torch_is_loaded
 from .contenders import NEXT, Contender
 from .contract_causality import generator
 from .verdicts import BROKEN, KEPT, NOT_APPLICABLE, UNDECIDED, Verdict
@@ -41,14 +41,14 @@ def batches_do_not_matter(model: Any, rng: np.random.Generator | None = None) ->
     found = [_asked(contender, texts, B) for B in SIZES]
     gaps = [abs(p - true) / true for p in found]
     rounding = max(RELATIVE, 4 * contender.eps)
-    numbers = {"true": true, "gap": max(gaps)} | dict(zip(map(str, SIZES), found, strict=True))
+    numbers = {"true": true, "gap": _largest(gaps)} | dict(zip(map(str, SIZES), found, strict=True))
     listed = ", ".join(f"{p:.5g}" for p in found)
     of = f"the perplexity in batches of {', '.join(map(str, SIZES))} is {listed}"
-    if contender.evaluate is not None and max(gaps) >= rounding:
+    if contender.evaluate is not None and not _largest(gaps) < rounding:
         mistake = _mistake(found, nats, texts, contender)
         says = f"{of}; exp(all nats / all tokens) is {true:.5g}. {mistake}"
         return Verdict(BATCHES, BROKEN, says + contender.remark, numbers)
-    if max(gaps) >= rounding:
+    if not _largest(gaps) < rounding:
         says = f"{of}. Usual cause: rows of a batch that see one another, or dropout that is on"
         return Verdict(BATCHES, BROKEN, says + contender.remark, numbers)
     alike = [
@@ -81,7 +81,7 @@ def _asked(contender: Contender, texts: Array, B: int) -> float:
     if contender.evaluate is None:
         return float(np.exp(contender.nats(texts, B).mean()))
     try:
-        said = float(contender.evaluate(texts.copy(), B))
+        said = contender.evaluate(texts.copy(), B)
     except InputError:
         raise
     except Exception as error:
@@ -89,7 +89,20 @@ def _asked(contender: Contender, texts: Array, B: int) -> float:
             f"evaluate stopped with {type(error).__name__}: {error}. It is called with texts "
             f"{texts.shape} of ids and a batch size, and returns one number, the perplexity"
         ) from error
-    return said
+    return _number("evaluate", said)
+
+
+def _number(name: str, said: Any) -> float:
+    """One number, also as an array or a tensor of one."""
+    try:
+        return float(as_array(said).item())
+    except ValueError:
+        raise InputError(f"{name} returns a {type(said).__name__}, not one number") from None
+
+
+def _largest(gaps: list[float]) -> float:
+    """A nan is larger than everything."""
+    return max((math.inf if math.isnan(gap) else gap) for gap in gaps)
 
 
 def _cut(nats: Nats, B: int) -> list[Nats]:
@@ -149,8 +162,7 @@ OTHER: dict[str, Callable[[Nats, int], float]] = {
 def _mistake(found: list[float], nats: Nats, texts: Array, contender: Contender) -> str:
     """The sentence that names the mistake whose numbers these are."""
     if not all(map(math.isfinite, found)):
-        fits = [n for n, wrong in OTHER.items() if not math.isfinite(wrong(nats, SIZES[0]))]
-        return f"It overflows; perhaps it is {' or '.join(fits)}" if fits else "It overflows"
+        return "It is not finite: are all nats of the text added up before exp, not the mean?"
     fits = []
     for name, wrong in (WRONG | OTHER).items():
         with np.errstate(all="ignore"):
@@ -262,10 +274,12 @@ def _loss_said(loss: Callable[[Any, Any], Any], logits: Array, targets: Array) -
     for pair in given:
         try:
             said = loss(*pair)
-            return float(said[0] if isinstance(said, tuple) else said)
+            break
         except Exception as error:
             stopped = stopped or error
-    raise InputError(
-        f"loss stopped with {type(stopped).__name__}: {stopped}. It is called with logits "
-        f"{logits.shape} and targets {targets.shape}, and returns one number"
-    ) from stopped
+    else:
+        raise InputError(
+            f"loss stopped with {type(stopped).__name__}: {stopped}. It is called with logits "
+            f"{logits.shape} and targets {targets.shape}, and returns one number"
+        ) from stopped
+    return _number("loss", said[0] if isinstance(said, tuple) else said)

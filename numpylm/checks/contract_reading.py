@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..ops import Array
-from .contender_calls import unpacked
+from .contender_calls import as_array
 from .contenders import BOTH, Contender
 from .contract_causality import generator
 from .contract_trials import LOUD, SEEN
@@ -35,8 +35,9 @@ def order_is_used(model: Any, rng: np.random.Generator | None = None) -> Verdict
     kinds = rng.permutation(contender.words)[np.arange(T) % len(contender.words)]
     ids = rng.permuted(np.tile(kinds, (8, 1)), axis=1)
     turned, other, last = ids.copy(), ids.copy(), ids.copy()
-    turned[:, :-1] = np.roll(ids[:, :-1], 1, axis=1)
-    other[:, :-1] = contender.others(rng, ids[:, :-1])
+    early = np.s_[:, contender.kind == BOTH : -1]  # an encoder may be read at its first token
+    turned[early] = np.roll(ids[early], 1, axis=1)
+    other[early] = contender.others(rng, ids[early])
     last[:, -1] = contender.others(rng, ids[:, -1])
     with contender.in_precision(np.float64) as wide:
         before = _prediction(wide, ids)
@@ -64,8 +65,13 @@ def order_is_used(model: Any, rng: np.random.Generator | None = None) -> Verdict
 
 
 def _prediction(contender: Contender, ids: Array) -> Array:
-    """What is predicted last: the logits after the last token, or all that an encoder gives."""
-    return contender.raw(ids) if contender.kind == BOTH else contender.last(ids)
+    """What is predicted last: the logits after the last token, or those of the text."""
+    if contender.kind != BOTH:
+        return contender.last(ids)
+    logits = contender.raw(ids)
+    if ids.shape[1] not in logits.shape[1:]:
+        return logits
+    return logits[:, -1] if logits.shape[1] == ids.shape[1] else logits[..., -1]
 
 
 # ---- padding ---------------------------------------------------------------------------------
@@ -138,7 +144,7 @@ def _padding_verdict(
 
 def _padded(contender: Contender, ids: Array, real: Array) -> Array:
     if contender.padded is not None:
-        return unpacked(contender.padded(ids.copy(), real), (*ids.shape, contender.vocab_size))
+        return as_array(contender.find(contender.padded(ids.copy(), real), ids))
     filler = np.asarray(contender.padding_id)
     return contender.raw(np.where(real, ids, filler))
 

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..ops import Array
 from ..optim import Adam, clip_by_global_norm
 from ..parallel import one_thread
-from .contender_calls import as_tensor, find_logits, is_module
+from .contender_calls import as_tensor, is_module
 from .contenders import BOTH, NEXT, Contender
 from .contract_causality import generator
 from .verdicts import BROKEN, KEPT, NOT_APPLICABLE, UNDECIDED, Verdict
@@ -155,8 +155,7 @@ def _torch_learner(contender: Contender) -> Callable[[Array, Array], None]:
     optimizer = torch.optim.Adam(weights, 0.01)
 
     def learn(ids: Array, targets: Array) -> None:
-        given = contender.f(as_tensor(ids, contender.f))
-        logits = find_logits(given, *contender.shapes(ids))
+        logits = contender.find(contender.f(as_tensor(ids, contender.f)), ids)
         y = as_tensor(targets if logits.ndim == 3 else targets[:, -1], contender.f)
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(logits.flatten(0, -2), y.flatten()).backward()

@@ -6,6 +6,7 @@ there are depends on the length and on how many tokens may be read; a Plan says 
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ TINY = 1e-9  # relative: what float64 can round a deep model's logits to, with r
 NOISE = 64  # eps: a difference of so little is rounding, whatever else is known
 FINE = 1e-10  # eps of float64 is below, all others are above
 CLEAR = 1e-2  # relative: enough to stop looking for a larger one
-LOUD = 1e2, 1e4, 1e6  # weights times these make scores beyond "large" numbers put into a mask
+LOUD = 1e1, 1e2, 1e4, 1e6  # weights times these make scores beyond "large" numbers put into a mask
 SEEN = 1e-3  # relative: a mask outdone by large scores moves logits by their own size
 
 
@@ -116,6 +117,7 @@ def _move(contender: Contender, trial: Trial, before: Array | None) -> Move | No
 # ---- leak or rounding ------------------------------------------------------------------------
 
 LEAK, ROUNDING, UNCLEAR = "leak", "rounding", "unclear"
+REACHED, OVERFLOW, UNREACHED = "reached", "overflow", "unreached"
 
 
 def judged(contender: Contender, move: Move, trials: Trials) -> tuple[str, Move]:
@@ -154,30 +156,31 @@ def _again(contender: Contender, trial: Trial) -> float | None:
 # ---- large scores ----------------------------------------------------------------------------
 
 
-def loudest_move(contender: Contender, trials: Trials) -> tuple[bool, Move | None]:
-    """Whether large scores could be made, and the largest move of a logit at one of them.
+def loudest_move(contender: Contender, trials: Trials) -> tuple[str, Move | None, float]:
+    """What came of larger weights; the largest move of a logit, and how many times as large.
 
     A mask that adds −1e4 or −1e9 leaves exact zeros at ordinary scores. All weights times LOUD make
-    scores that outdo it. In float64, because the logits grow with the weights; where they are not
-    finite any more, that size says nothing.
+    scores that outdo it, and random signs make scores of either sign. In float64, because the
+    logits grow with the weights; where they are not finite any more, that size says nothing.
     """
-    reached = False
+    result = UNREACHED
     with contender.in_precision(np.float64) as wide:
         first = next(iter(trials())).base
         plain = _quietly(wide, first)
-        for factor in LOUD:
-            with wide.louder(factor) as found, np.errstate(all="ignore"):
-                louder = _quietly(wide, first) if found else None
-                if louder is None or (plain is not None and np.array_equal(louder, plain)):
+        for factor, signs in product(LOUD, (False, True)):
+            with wide.louder(factor, signs) as found, np.errstate(all="ignore"):
+                louder = _quietly(wide, first) if found else plain
+                if louder is not None and plain is not None and np.array_equal(louder, plain):
                     continue
-                reached = True
+                result = OVERFLOW if result == UNREACHED else result
                 try:
                     move = largest_move(wide, trials(), Tried())
                 except InputError:
                     continue
+                result = REACHED
                 if move is not None and move.relative > SEEN:
-                    return True, move
-    return reached, None
+                    return REACHED, move, factor
+    return result, None, 0.0
 
 
 def _quietly(contender: Contender, ids: Array) -> Array | None:
