@@ -252,7 +252,7 @@ class Contender:
     @property
     def holders(self) -> tuple[Any, ...]:
         """Where its weights may be found."""
-        return tuple(x for x in (self.model, self.f) if x is not None)
+        return tuple(x for x in (self.model, self.f, self.padded) if x is not None)
 
     @contextmanager
     def louder(self, factor: float, signs: bool = False) -> Iterator[bool]:

@@ -260,6 +260,7 @@ def _changed_from(
 
 def _few_trials(contender: Contender, rng: np.random.Generator) -> Iterator[Trial]:
     T = min(contender.length, LOUD_LENGTH)
-    base = contender.texts(rng, 8, T if contender.reads(T) else contender.length)
+    B = int(np.clip(8 * LOGITS / contender.vocab_size, 2, 8))
+    base = contender.texts(rng, B, T if contender.reads(T) else contender.length)
     for j in _positions(base.shape[1], 6, rng):
         yield _changed_from(contender, rng, base, j)

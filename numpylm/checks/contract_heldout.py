@@ -1,5 +1,6 @@
 """A promise of the data: held-out text was not trained on."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -58,12 +59,13 @@ def heldout_is_apart(
     if heldout is None:
         train, heldout = train.train, train.heldout
     ours, theirs = _texts("train", train), _texts("heldout", heldout)
-    longest = int(np.bincount(theirs.text).max())
-    sizes = [n for n in SIZES if n <= min(longest, int(np.bincount(ours.text).max()))]
-    if not sizes or len(theirs) < FEW * SIZES[0] or len(ours) < FEW * SIZES[0]:
+    longest = min(int(np.bincount(texts.text).max()) for texts in (ours, theirs))
+    part = min(len(theirs), len(ours) // BLOCKS)
+    sizes = [n for n in SIZES if n <= min(longest, part // 2)]
+    if not sizes or len(theirs) < FEW * SIZES[0]:
         says = (
-            f"{len(theirs)} tokens of held-out text, {longest} at most in a row, and "
-            f"{len(ours)} of training text are too few to tell copying from chance"
+            f"{len(theirs)} tokens of held-out text and {len(ours)} of training text, at most "
+            f"{longest} in a row, are too few to tell copying from chance"
         )
         return Verdict(APART, UNDECIDED, says, {"tokens": len(theirs)})
     moved = _moved_windows(ours, theirs)
@@ -104,7 +106,7 @@ def _compared(found: Copied, usual: list[Copied], n: int, tokens: int) -> Verdic
     if mean > COMMON or (chance > UNSURE and found.share > mean):
         says = f"{much}. A language that repeats itself so much does not tell copying from chance"
         return Verdict(APART, UNDECIDED, says, numbers)
-    says = f"{much}. Less than {least:.1%} more would not be noticed"
+    says = f"{much}. An overlap of less than {least:.1%} would not be noticed"
     return Verdict(APART, KEPT, says, numbers)
 
 
@@ -275,4 +277,4 @@ def _of_string(text: str) -> Array:
 
 def _word_id(word: str) -> int:
     """The same number for the same word, in every process."""
-    return int(_rows(_of_string(word)[None])[0] >> np.uint64(1))
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=7).digest())

@@ -1,5 +1,6 @@
 """What a prediction reads: the order of the tokens, padding, and a past that was cached."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def padding_is_unread(model: Any, rng: np.random.Generator | None = None) -> Ver
         )
         return Verdict(PADDING, NOT_APPLICABLE, says)
     T = min(contender.length, READ)
-    lengths = np.array([T, max(T // 2, 1), 1, T - 1, 2])
+    lengths = np.array([T, T // 2, T - 1, 2, 2, 1, 1, 1])
     if contender.padding_side == "right":
         real = np.arange(T) < lengths[:, None]
     else:
@@ -104,10 +105,10 @@ def padding_is_unread(model: Any, rng: np.random.Generator | None = None) -> Ver
         content, size, dtype = _moved_by_content(wide, ids, other, real)
         alone, row = _moved_by_amount(wide, ids, real)
         loud = 0.0
-        for factor in LOUD:
-            with wide.louder(factor), np.errstate(all="ignore"):
+        for factor, signs in product(LOUD, (False, True)):
+            with wide.louder(factor, signs), np.errstate(all="ignore"):
                 moved, large, _ = _moved_by_content(wide, ids, other, real)
-                loud = max(loud, moved / large if np.isfinite(moved / large) else 0.0)
+                loud = max(loud, np.nan_to_num(moved / large, posinf=0.0))
     numbers = {"content": content / size, "amount": alone / size, "loud": loud}
     return _padding_verdict(numbers, ROUNDING[dtype.name], int(lengths[row]), contender)
 
