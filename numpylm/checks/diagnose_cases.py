@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import optim
+from ..callables import argument_names
 from ..errors import InputError
-from ..gradcheck import argument_names
 from ..ops import Array
 from ..translate import Translation
 from . import gradient_cases, recurrences
