@@ -236,7 +236,14 @@ def _is_integer_array(arg: Any) -> bool:
 # ---- exceptions ------------------------------------------------------------------------------
 
 HERE = Path(__file__).parent
-ENGINE = ("gradcheck", "check_subjects", "evidence", "verdicts", "callables")
+ENGINE = (
+    "gradcheck",
+    "gradient_questions",
+    "gradient_evidence",
+    "gradient_judge",
+    "gradient_verdicts",
+    "callables",
+)
 
 
 def raised(who: str, error: Exception) -> str:

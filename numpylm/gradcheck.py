@@ -7,7 +7,7 @@
 Two methods look at every gradient. The central difference needs only numbers, and loses half of the
 digits to cancellation. The complex step has no subtraction to lose them in, and agrees to the last
 digits, but asks that the forward be written for complex numbers: no abs, no conjugate, comparisons
-on the real part. What is said when they disagree: the table in verdicts.py.
+on the real part. What is said when they disagree: the table in gradient_verdicts.py.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from .callables import argument_names, leaves, raised, title
-from .check_subjects import Answer, Asked, Pair, WholeModel, or_nan, quietly
 from .errors import InputError
-from .judge import Numeric, judged, with_hidden_factors
+from .gradient_judge import Numeric, judged, with_hidden_factors
+from .gradient_questions import Asked, Claims, ModelAsked, OpAsked, or_nan, quietly
+from .gradient_verdicts import TOLERANCES, Check, Finding, Report
 from .ops import Array
-from .verdicts import TOLERANCES, Check, Finding, Report
 
 Known = dict[tuple[str, str], Array]  # a numerical gradient by array and method
 
@@ -116,9 +116,9 @@ def check_op(
     it returns a gradient for them. Lists and dicts of arrays have gradients of the same form. Of
     several results, `return (y1, y2), cache`, and the backward gets (dy1, dy2).
 
-    The report holds a verdict for each array: the table in verdicts.py. Raises InputError for a
-    check that could show nothing: float32 inputs, nan, an array with two axes of the same size
-    (equal_axes=True allows them, where they must be equal), a forward without a cache.
+    The report holds a verdict for each array: the table in gradient_verdicts.py. Raises InputError
+    for a check that could show nothing: float32 inputs, nan, an array with two axes of the same
+    size (equal_axes=True allows them, where they must be equal), a forward without a cache.
 
     known, a dict that starts empty, keeps the numerical gradients for another check of the same
     forward at the same arguments.
@@ -135,7 +135,7 @@ def check_op(
         )
     for leaf in found:
         _refuse_weak_input(f"argument {leaf.name} of {subject}", leaf.value, equal_axes)
-    pair = Pair(forward, backward, given, found)
+    pair = OpAsked(forward, backward, given, found)
     try:
         for y in pair.start(subject, rng):
             _refuse_coinciding_axes(f"the result of {subject}", y.shape, equal_axes)
@@ -164,7 +164,7 @@ def check_model(
     and the model's own: its vocabulary, its width and the like.
     """
     subject = name or type(model).__name__
-    asked = WholeModel(model, batch)
+    asked = ModelAsked(model, batch)
     for array in model.params:
         if (dtype := np.asarray(model.params[array]).dtype) != np.float64 and dtype.kind == "f":
             raise InputError(
@@ -187,7 +187,7 @@ def check_model(
 def _report(
     subject: str,
     asked: Asked,
-    answer: Answer,
+    answer: Claims,
     methods: str | Iterable[str],
     known: Known | None,
 ) -> Report:
@@ -195,19 +195,22 @@ def _report(
     chosen = (methods,) if isinstance(methods, str) else tuple(methods)
     if unknown := [method for method in chosen if method not in METHODS]:
         raise InputError(f"there is no method {unknown[0]!r}: choose among {', '.join(METHODS)}")
-    checks = []
+    known, checks = {} if known is None else known, []
     for k, (name, analytic) in enumerate(zip(asked.names, answer.gradients, strict=True)):
+        smooth = (name, "smooth")  # a forward without corners here has none in another check either
         verdict, words, numeric = judged(
             asked, k, answer, lambda k=k: _numeric(asked, k, chosen, known)
         )
         errors = {m: _error(analytic, slopes) for m, slopes in numeric.items()}
+        if verdict == "ok":
+            known[smooth] = np.ones(1)
         checks.append(Check(subject, name, asked.values[k].shape, errors, verdict, words))
     return Report(with_hidden_factors(asked, checks))
 
 
-def _numeric(asked: Asked, k: int, methods: Iterable[str], known: Known | None) -> Numeric:
+def _numeric(asked: Asked, k: int, methods: Iterable[str], known: Known) -> Numeric:
     """What each method finds for array k, and why the complex step does not, if it does not."""
-    known, reason = {} if known is None else known, ""
+    reason = ""
     for key in methods:
         if (asked.names[k], key) in known:
             continue
@@ -221,7 +224,8 @@ def _numeric(asked: Asked, k: int, methods: Iterable[str], known: Known | None) 
         except Exception as error:  # NumPy and the reader's code have many ways to say it
             reason = raised("the forward", error)
     found = {key: known.get((asked.names[k], key)) for key in METHODS if key in methods}
-    return Numeric(found.get("central"), found.get("complex"), reason)
+    smooth = (asked.names[k], "smooth") in known
+    return Numeric(found.get("central"), found.get("complex"), reason, smooth)
 
 
 def _error(analytic: Any, numeric: Array) -> float:

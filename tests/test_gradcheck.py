@@ -18,7 +18,7 @@ from numpylm.gradcheck import (
     complex_step,
     gradient_error,
 )
-from numpylm.verdicts import Check, Report, Verdict
+from numpylm.gradient_verdicts import Check, GradientVerdict, Report
 
 X = np.random.default_rng(0).normal(size=(3, 4))
 
@@ -251,7 +251,7 @@ def test_a_result_with_axes_of_one_size_is_refused():
 def test_a_gradient_of_0_everywhere_is_refused():
     report = check_op(lambda x: (0.0 * x, None), lambda dy, _: 0.0 * dy, X)
     assert not report.passed
-    assert [check.verdict for check in report.checks] == [Verdict.NOTHING]
+    assert [check.verdict for check in report.checks] == [GradientVerdict.NOTHING]
     assert "0 everywhere" in str(report)
     with pytest.raises(InputError, match="0 everywhere"):
         gradient_error(np.zeros(3), np.zeros(3))
@@ -326,7 +326,7 @@ def test_a_model_with_nothing_to_learn_is_refused():
     constant = a_model(tied=False)
     constant.params["U"] = np.zeros((7, 4))  # then E has no way to the loss
     report = check_model(constant, BATCH)
-    assert [check.verdict for check in report.checks] == [Verdict.NOTHING, Verdict.OK]
+    assert [check.verdict for check in report.checks] == [GradientVerdict.NOTHING, GradientVerdict.OK]
     assert not report.passed
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from numpylm import ops
 from numpylm.gradcheck import check_op
-from numpylm.verdicts import Verdict
+from numpylm.gradient_verdicts import GradientVerdict
 
 RNG = np.random.default_rng(0)
 X, W = RNG.normal(size=(2, 3)), RNG.normal(size=(3, 4))
@@ -674,7 +674,7 @@ def test_wrong_code_never_passes(name):
     report = check_op(style.forward, style.backward, *style.args, **style.options)
     assert not report.passed, report
     assert not report
-    assert all(check.words for check in report.checks if check.verdict is not Verdict.OK), report
+    assert all(check.words for check in report.checks if check.verdict is not GradientVerdict.OK), report
 
 
 def test_the_tables_are_large():

@@ -1,8 +1,8 @@
 """What a gradient check asks: L as a function of several arrays, and what the code says of its
 slopes.
 
-    Pair        L = Σ dy·y of a forward, with dy random     and its backward
-    WholeModel  L = model.loss(batch)                       and its loss_backward
+    OpAsked     L = Σ dy·y of a forward, with dy random     and its backward
+    ModelAsked  L = model.loss(batch)                       and its loss_backward
 
 L comes as its terms dy·y, not summed: two of them are subtracted first and added up then, so that
 an entry's slope carries the rounding of those terms alone that the entry moves.
@@ -18,9 +18,9 @@ import numpy as np
 
 from .callables import Leaf, NoMatch, copied, handed_on, matched, raised, rebuilt
 from .errors import InputError
+from .gradient_verdicts import RANDOM_WORDS, Finding, GradientVerdict
 from .model import Parameters
 from .ops import Array
-from .verdicts import RANDOM_WORDS, Finding, Verdict
 
 Terms = Callable[[Array], Array]  # the terms of L with one array replaced, in its dtype
 
@@ -42,7 +42,7 @@ class Asked(Protocol):
         """The same question at another point."""
 
 
-class Answer(NamedTuple):
+class Claims(NamedTuple):
     """What the code says of the slopes, and what is wrong with it at first sight."""
 
     gradients: list[Any]
@@ -90,7 +90,7 @@ def largest(x: Array) -> float:
 # ---- a pair of functions ---------------------------------------------------------------------
 
 
-class Pair:
+class OpAsked:
     """`forward` and `backward` at arguments given by place or by name."""
 
     def __init__(
@@ -127,7 +127,7 @@ class Pair:
         except InputError:
             raise
         except Exception as error:  # the reader's own code may raise any
-            raise Finding(Verdict.CANNOT, raised("forward", error)) from error
+            raise Finding(GradientVerdict.CANNOT, raised("forward", error)) from error
         if not _is_pair(made):
             raise InputError(
                 f"{subject}: the forward must return two things, y and its cache, not "
@@ -136,25 +136,25 @@ class Pair:
             )
         y, results = made[0], outputs(made[0])
         if not results:
-            raise Finding(Verdict.CANNOT, f"the result is {_described(y)}, which has no slope")
+            raise Finding(GradientVerdict.CANNOT, f"the result is {_described(y)}, which has no slope")
         for one in results:
             _refuse_result(one)
         if any(differ(*both) for both in zip(results, outputs(again[0]), strict=True)):
-            raise Finding(Verdict.RANDOM, RANDOM_WORDS)
+            raise Finding(GradientVerdict.RANDOM, RANDOM_WORDS)
         self.dy = upstream(y, [leaf.value for leaf in self.leaves], rng)
         return results
 
-    def answer(self) -> Answer:
+    def answer(self) -> Claims:
         """The backward's gradients, and what is wrong with them at first sight, in words."""
         try:
             with quietly():
                 return self._answer()
         except NoMatch as unclear:
-            raise Finding(Verdict.CANNOT, str(unclear)) from unclear
+            raise Finding(GradientVerdict.CANNOT, str(unclear)) from unclear
         except Exception as error:
-            raise Finding(Verdict.WRONG, raised("backward", error)) from error
+            raise Finding(GradientVerdict.WRONG, raised("backward", error)) from error
 
-    def _answer(self) -> Answer:
+    def _answer(self) -> Claims:
         filled, dy = self.filled(self.values), upstream_copy(self.dy)
         _, cache = self.call_with(filled)
         answer = self.backward(dy, cache)
@@ -164,24 +164,24 @@ class Pair:
         before = [*_arrays(self.filled(self.values)), *_arrays(self.dy)]
         after = [*_arrays(filled), *_arrays(dy)]
         if not all(map(_same, before, after)):
-            return Answer(
+            return Claims(
                 first, "forward or backward changed one of its inputs: work on a copy", []
             )
         try:
             second = self._matched(self.backward(dy, cache))
         except Exception as error:
             words = raised("a second backward", error) + ": the first one changed the cache"
-            return Answer(first, words, [])
+            return Claims(first, words, [])
         fresh = self.gradients()
         if not all(map(_same, first, fresh)):
-            return Answer(
+            return Claims(
                 first, "two backwards differ: it draws random numbers, or keeps something", []
             )
         if not all(map(_same, first, second)):
-            return Answer(
+            return Claims(
                 first, "a second backward gives another result: the first one changed the cache", []
             )
-        return Answer(first, "", self._of_dy(first))
+        return Claims(first, "", self._of_dy(first))
 
     def _of_dy(self, first: list[Any]) -> list[str]:
         """What is wrong with each as a function of dy, in words.
@@ -247,10 +247,10 @@ def _described(thing: Any) -> str:
 def _refuse_result(y: Array) -> None:
     if y.dtype.kind == "c":
         advice = "return ((y.real, y.imag), cache): a slope is that of a real number"
-        raise Finding(Verdict.CANNOT, f"the result is {y.dtype}: {advice}")
+        raise Finding(GradientVerdict.CANNOT, f"the result is {y.dtype}: {advice}")
     if y.dtype != np.float64:
         raise Finding(
-            Verdict.CANNOT,
+            GradientVerdict.CANNOT,
             f"the result is {y.dtype} for arguments of float64: its rounding hides wrong "
             "gradients; leave the dtype to the input",
         )
@@ -258,9 +258,9 @@ def _refuse_result(y: Array) -> None:
         where = tuple(map(int, np.argwhere(~np.isfinite(y))[0]))
         value = float(y[where])
         words = f"the forward gives {value} at {list(where)}: choose another point"
-        raise Finding(Verdict.CANNOT, words)
+        raise Finding(GradientVerdict.CANNOT, words)
     if not y.size:
-        raise Finding(Verdict.NOTHING, f"the result is empty, of shape {y.shape}")
+        raise Finding(GradientVerdict.NOTHING, f"the result is empty, of shape {y.shape}")
 
 
 def _as_array(gradient: Any) -> Any:
@@ -363,16 +363,17 @@ def _proportional(d: Array, x: Array) -> bool:
 # ---- a model ---------------------------------------------------------------------------------
 
 
-class WholeModel:
+class ModelAsked:
     """`loss` and `loss_backward` of a model on a batch: (ids, targets, …), or a dict by name."""
 
     def __init__(self, model: Any, batch: Any, values: list[Array] | None = None):
         self.model, self.batch, self.repeats = model, batch, False
+        self.twins: dict[type, tuple[Any, int | None]] = {}  # in a dtype, and which array moved
         arrays = {n: np.asarray(x) for n, x in model.params.items()}
         self.names = [n for n, x in arrays.items() if x.dtype.kind in "fc"]
         self.values = values or [arrays[n].astype(np.float64) for n in self.names]
 
-    def answer(self) -> Answer:
+    def answer(self) -> Claims:
         """What loss_backward says, and what is wrong with it at first sight, in words."""
         try:
             with quietly():
@@ -380,35 +381,35 @@ class WholeModel:
         except InputError:
             raise
         except Exception as error:  # the reader's own code may raise any
-            raise Finding(Verdict.WRONG, raised("loss or loss_backward", error)) from error
+            raise Finding(GradientVerdict.WRONG, raised("loss or loss_backward", error)) from error
 
-    def _answer(self) -> Answer:
-        twin = self.twin()
+    def _answer(self) -> Claims:
+        twin = self._moved_in(None, np.float64)
         losses = [np.asarray(self.loss(m)[0]) for m in (self.model, twin, twin)]
         if any(loss.shape or loss.dtype.kind != "f" for loss in losses):
-            raise Finding(Verdict.CANNOT, f"the loss is {_described(losses[0])}, not one number")
+            raise Finding(GradientVerdict.CANNOT, f"the loss is {_described(losses[0])}, not one number")
         if differ(losses[1], losses[2]) or differ(losses[0], self.loss(self.model)[0]):
-            raise Finding(Verdict.RANDOM, RANDOM_WORDS)
+            raise Finding(GradientVerdict.RANDOM, RANDOM_WORDS)
         if not np.isfinite(losses[0]):
-            raise Finding(Verdict.CANNOT, f"the loss is {losses[0]}: check at another point")
+            raise Finding(GradientVerdict.CANNOT, f"the loss is {losses[0]}: check at another point")
         if differ(losses[0], losses[1]):
             words = f"a copy of the model gives another loss ({losses[1]:.9g}, not {losses[0]:.9g})"
-            raise Finding(Verdict.CANNOT, f"{words}: it keeps numbers outside of params")
+            raise Finding(GradientVerdict.CANNOT, f"{words}: it keeps numbers outside of params")
         grads = twin.loss_backward(self.loss(twin)[1])
         if not isinstance(grads, Mapping):
             words = f"loss_backward returned {_described(grads)}, not gradients by name"
-            raise Finding(Verdict.CANNOT, words)
+            raise Finding(GradientVerdict.CANNOT, words)
         if missing := [name for name in self.names if name not in grads]:
             words = f"loss_backward returned no gradient for {', '.join(missing)}"
-            raise Finding(Verdict.WRONG, words)
+            raise Finding(GradientVerdict.WRONG, words)
         if extra := [str(name) for name in grads if name not in twin.params]:
-            raise Finding(Verdict.WRONG, f"there is no parameter {', '.join(extra)}")
+            raise Finding(GradientVerdict.WRONG, f"there is no parameter {', '.join(extra)}")
         answers = [_as_array(grads[name]) for name in self.names]
         if not all(_same(twin.params[n], x) for n, x in zip(self.names, self.values, strict=True)):
-            return Answer(
+            return Claims(
                 answers, "loss or loss_backward changed the parameters", [""] * len(answers)
             )
-        return Answer(answers, "", [""] * len(answers))
+        return Claims(answers, "", [""] * len(answers))
 
     def loss(self, model: Any) -> tuple[Any, Any]:
         batch = copied(self.batch)
@@ -425,16 +426,23 @@ class WholeModel:
         return twin
 
     def along(self, k: int, dtype: type = np.float64) -> Terms:
-        twin, name = self.twin(dtype), self.names[k]
-
         def terms(x: Array) -> Array:
-            _put(twin.params, name, x)
+            twin = self._moved_in(k, dtype)
+            _put(twin.params, self.names[k], x)
             return np.reshape(self.loss(twin)[0], -1)
 
         return terms
 
+    def _moved_in(self, k: int | None, dtype: type) -> Any:
+        """The twin in which no other array than k differs from the point."""
+        twin, moved = self.twins.get(dtype) or (self.twin(dtype), k)
+        if moved is not None and moved != k:
+            _put(twin.params, self.names[moved], self.values[moved].astype(dtype))
+        self.twins[dtype] = twin, k
+        return twin
+
     def gradients(self) -> list[Any]:
-        twin = self.twin()
+        twin = self._moved_in(None, np.float64)
         grads = twin.loss_backward(self.loss(twin)[1])
         return [_as_array(grads[name]) for name in self.names]
 

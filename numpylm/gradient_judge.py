@@ -1,4 +1,4 @@
-"""The verdict on one array: the table of verdicts.py, applied."""
+"""The verdict on one array: the table of gradient_verdicts.py, applied."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,10 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .check_subjects import Answer, Asked, differ, largest, or_nan, quietly
-from .evidence import EPS, SAFE, Slope, complex_slope, deviations, is_rounding, scale_of, slope_at
+from .gradient_evidence import (
+    EPS,
+    SAFE,
+    Slope,
+    complex_slope,
+    deviations,
+    is_rounding,
+    scale_of,
+    slope_at,
+)
+from .gradient_questions import Asked, Claims, differ, largest, or_nan, quietly
+from .gradient_verdicts import RANDOM_WORDS, TOLERANCES, Check, Finding, GradientVerdict
 from .ops import Array
-from .verdicts import RANDOM_WORDS, TOLERANCES, Check, Finding, Verdict
 
 
 class Numeric(NamedTuple):
@@ -18,23 +27,24 @@ class Numeric(NamedTuple):
     central: Array | None  # None: not asked for
     complex: Array | None  # None: not asked for, or the forward fails; `reason` says why
     reason: str = ""
+    smooth: bool = False  # whether it is known that there is no corner here
 
 
 def judged(
-    asked: Asked, k: int, answer: Answer, numeric: Callable[[], Numeric]
-) -> tuple[Verdict, str, dict[str, Array]]:
+    asked: Asked, k: int, answer: Claims, numeric: Callable[[], Numeric]
+) -> tuple[GradientVerdict, str, dict[str, Array]]:
     """The verdict on array k, its reason, and what each method found."""
     x, analytic = asked.values[k], answer.gradients[k]
     if analytic is None:
-        return Verdict.DATA, "the backward returned None for it", {}
+        return GradientVerdict.DATA, "the backward returned None for it", {}
     if answer.harm:
-        return Verdict.WRONG, answer.harm, {}
+        return GradientVerdict.WRONG, answer.harm, {}
     if analytic.dtype.kind not in "fciub":
-        return Verdict.WRONG, "it is no array of numbers", {}
+        return GradientVerdict.WRONG, "it is no array of numbers", {}
     if analytic.shape != x.shape:
-        return Verdict.WRONG, f"it has shape {analytic.shape}, and its array {x.shape}", {}
+        return GradientVerdict.WRONG, f"it has shape {analytic.shape}, and its array {x.shape}", {}
     if not x.size:
-        return Verdict.NOTHING, "the array is empty", {}
+        return GradientVerdict.NOTHING, "the array is empty", {}
     found = numeric()
     best = found.central if found.complex is None else found.complex
     narrow = analytic.dtype.kind == "c" or (
@@ -45,30 +55,30 @@ def judged(
     judge = Judge(asked, k, analytic.astype(np.float64), *found)
     verdict, words = judge.verdict()
     if answer.of_dy[k]:
-        words = f"{words}: {answer.of_dy[k]}" if verdict is Verdict.WRONG else answer.of_dy[k]
-        verdict = Verdict.WRONG
+        words = f"{words}: {answer.of_dy[k]}" if verdict is GradientVerdict.WRONG else answer.of_dy[k]
+        verdict = GradientVerdict.WRONG
     return verdict, words, judge.numeric()
 
 
-def _other_dtype(analytic: Array, best: Array) -> tuple[Verdict, str, dict[str, Array]]:
+def _other_dtype(analytic: Array, best: Array) -> tuple[GradientVerdict, str, dict[str, Array]]:
     """Right as far as one can see, or wrong: float32 and less, and complex numbers."""
     rounding = 16 * float(np.finfo(analytic.dtype).eps)
     gap = largest(analytic - best) if np.isfinite(analytic).all() else np.inf
     error = gap / (largest(best) or 1.0)
     if analytic.dtype.kind == "c":
         if error <= 1e-7:
-            return Verdict.CANNOT, f"it is {analytic.dtype}: return its real part", {}
-        return Verdict.WRONG, f"it is {analytic.dtype}, and off by {error:.1g}", {}
+            return GradientVerdict.CANNOT, f"it is {analytic.dtype}: return its real part", {}
+        return GradientVerdict.WRONG, f"it is {analytic.dtype}, and off by {error:.1g}", {}
     if error <= rounding:
         return (
-            Verdict.CANNOT,
+            GradientVerdict.CANNOT,
             f"right to {error:.0e}, which is the rounding of {analytic.dtype}: leave the dtype to "
             "the input to see more",
             {},
         )
     worst = np.unravel_index(np.argmax(np.abs(analytic - best)), best.shape)
     words = f"at {list(map(int, worst))} the code says {analytic[worst]:.6g}, numerically it is "
-    return Verdict.WRONG, f"{words}{best[worst]:.6g}: more than {analytic.dtype} rounds", {}
+    return GradientVerdict.WRONG, f"{words}{best[worst]:.6g}: more than {analytic.dtype} rounds", {}
 
 
 @dataclass
@@ -82,6 +92,7 @@ class Judge:
     central: Array | None
     complex: Array | None
     reason: str = ""
+    smooth: bool = False
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -95,7 +106,7 @@ class Judge:
         self.natural = self.size / scale_of(self.x)  # what a slope here would be, in round numbers
         self.looked: dict[tuple[int, ...], Slope] = {}
 
-    def verdict(self) -> tuple[Verdict, str]:
+    def verdict(self) -> tuple[GradientVerdict, str]:
         try:
             with quietly():
                 self._distrust_complex()
@@ -105,7 +116,7 @@ class Judge:
                 self._refuse_nothing()
         except Finding as finding:
             return finding.verdict, finding.words
-        return Verdict.OK, self.note
+        return GradientVerdict.OK, self.note
 
     def numeric(self) -> dict[str, Array]:
         """What each method found, the closer looks included."""
@@ -180,7 +191,7 @@ class Judge:
 
     def _find_corners(self) -> None:
         """A corner between equal claims: one random direction shows whether there is any."""
-        if self.central is None or not self.x.size:
+        if self.central is None or self.smooth:
             return
         v = np.random.default_rng(7).uniform(0.5, 1, self.x.shape) * max(1e-300, scale_of(self.x))
         bends = []
@@ -210,18 +221,18 @@ class Judge:
             i, slope = corners[0], self.looked[corners[0]]
             more = f" (and at {len(corners) - 1} other entries)" if len(corners) > 1 else ""
             raise Finding(
-                Verdict.CORNER,
+                GradientVerdict.CORNER,
                 f"at {self._entry(i)} the slope is {slope.left:.6g} from the left and "
                 f"{slope.right:.6g} from the right{more}: there is no derivative, so check at "
                 "another point",
             )
         best = self.complex if self.complex is not None else self.central
         if best is None:
-            raise Finding(Verdict.CANNOT, self.reason or "no method has looked at it")
+            raise Finding(GradientVerdict.CANNOT, self.reason or "no method has looked at it")
         least = (64 * EPS if self.complex is not None else 1e-10) * self.natural
         if largest(best) <= least:
             raise Finding(
-                Verdict.NOTHING,
+                GradientVerdict.NOTHING,
                 "the numerical gradient is 0 everywhere, so a gradient that is too small would "
                 "pass: check at another point, with weights of order 1",
             )
@@ -233,7 +244,7 @@ class Judge:
 
     def _wrong(self, i: tuple[int, ...], method: str, value: float) -> Finding:
         words = f"at {self._entry(i)} the code says {self.analytic[i]:.9g}, the {method} method "
-        return Finding(Verdict.WRONG, f"{words}{value:.9g}")
+        return Finding(GradientVerdict.WRONG, f"{words}{value:.9g}")
 
     def _try(self, i: tuple[int, ...]) -> None:
         """Raise what is certain about an entry that disagrees; note what explains it."""
@@ -244,7 +255,7 @@ class Judge:
             return None
         if not np.isfinite(slope.value):
             raise Finding(
-                Verdict.CANNOT,
+                GradientVerdict.CANNOT,
                 f"at {self._entry(i)} the forward gives no number beside x: check at another point",
             )
         if not np.isfinite(a):
@@ -275,7 +286,7 @@ class Judge:
         if abs(a - slope.value) > doubt >= abs(z - slope.value):
             raise self._wrong(i, "complex", z)
         raise Finding(
-            Verdict.CANNOT,
+            GradientVerdict.CANNOT,
             f"at {self._entry(i)} the code says {a:.17g}, the complex method {z:.17g}: steadily "
             "apart, and by too little for central differences to decide",
         )
@@ -302,7 +313,7 @@ class Judge:
         most = max(largest(self.analytic), abs(gap))
         if abs(gap) > 1e-6 * most:
             raise Finding(
-                Verdict.CANNOT,
+                GradientVerdict.CANNOT,
                 f"at {self._entry(i)} rounding alone changes the gradient by {abs(gap):.0e}: it is "
                 "lost in cancellation here; check at another point",
             )
@@ -312,7 +323,7 @@ class Judge:
 
     def _unclear(self, i: tuple[int, ...], slope: Slope) -> None:
         raise Finding(
-            Verdict.CANNOT,
+            GradientVerdict.CANNOT,
             f"at {self._entry(i)} the central difference is {slope.value:.6g} give or take "
             f"{slope.error:.0e}, the code says {self.analytic[i]:.6g}, and the forward does not "
             "take complex numbers: check at another point",
@@ -323,7 +334,7 @@ class Judge:
         if not self.asked.repeats:
             for _ in range(5):
                 if differ(self.base, self.terms(self.x.copy())):
-                    raise Finding(Verdict.RANDOM, RANDOM_WORDS)
+                    raise Finding(GradientVerdict.RANDOM, RANDOM_WORDS)
             self.asked.repeats = True
 
 
@@ -363,7 +374,7 @@ def with_hidden_factors(asked: Asked, checks: list[Check]) -> list[Check]:
     )
     return [
         replace(
-            check, verdict=Verdict.WRONG, words=f"right where {names}, and not elsewhere: {off}"
+            check, verdict=GradientVerdict.WRONG, words=f"right where {names}, and not elsewhere: {off}"
         )
         if off
         else check

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .check_subjects import Asked, Terms, quietly
+from .gradient_questions import Asked, Terms, quietly
 from .ops import Array
 
 EPS = float(np.finfo(np.float64).eps)

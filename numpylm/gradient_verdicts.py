@@ -27,7 +27,7 @@ TOLERANCES = {
 }
 
 
-class Verdict(StrEnum):
+class GradientVerdict(StrEnum):
     """What is said of one array."""
 
     OK = "ok"
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
     CANNOT = "cannot be checked"
 
 
-SPARED = (Verdict.OK, Verdict.DATA)
+SPARED = (GradientVerdict.OK, GradientVerdict.DATA)
 
 ROW = "{:<38} {:<27} {:<9} {:>8} {:>8}  {}"  # of the table: what, array, shape, errors, verdict
 
@@ -52,12 +52,12 @@ class Check:
     name: str
     shape: tuple[int, ...]
     errors: dict[str, float] = field(default_factory=dict)
-    verdict: Verdict = Verdict.OK
+    verdict: GradientVerdict = GradientVerdict.OK
     words: str = ""
 
     @property
     def passed(self) -> bool:
-        return self.verdict is Verdict.OK
+        return self.verdict is GradientVerdict.OK
 
     @property
     def problem(self) -> str:
@@ -118,7 +118,7 @@ class Report:
 class Finding(Exception):
     """The verdict on an array, as soon as it is certain."""
 
-    def __init__(self, verdict: Verdict, words: str):
+    def __init__(self, verdict: GradientVerdict, words: str):
         super().__init__(words)
         self.verdict, self.words = verdict, words
 
