@@ -55,7 +55,9 @@ def judged(
     judge = Judge(asked, k, analytic.astype(np.float64), *found)
     verdict, words = judge.verdict()
     if answer.of_dy[k]:
-        words = f"{words}: {answer.of_dy[k]}" if verdict is GradientVerdict.WRONG else answer.of_dy[k]
+        words = (
+            f"{words}: {answer.of_dy[k]}" if verdict is GradientVerdict.WRONG else answer.of_dy[k]
+        )
         verdict = GradientVerdict.WRONG
     return verdict, words, judge.numeric()
 
@@ -374,7 +376,9 @@ def with_hidden_factors(asked: Asked, checks: list[Check]) -> list[Check]:
     )
     return [
         replace(
-            check, verdict=GradientVerdict.WRONG, words=f"right where {names}, and not elsewhere: {off}"
+            check,
+            verdict=GradientVerdict.WRONG,
+            words=f"right where {names}, and not elsewhere: {off}",
         )
         if off
         else check

@@ -136,7 +136,9 @@ class OpAsked:
             )
         y, results = made[0], outputs(made[0])
         if not results:
-            raise Finding(GradientVerdict.CANNOT, f"the result is {_described(y)}, which has no slope")
+            raise Finding(
+                GradientVerdict.CANNOT, f"the result is {_described(y)}, which has no slope"
+            )
         for one in results:
             _refuse_result(one)
         if any(differ(*both) for both in zip(results, outputs(again[0]), strict=True)):
@@ -387,11 +389,15 @@ class ModelAsked:
         twin = self._moved_in(None, np.float64)
         losses = [np.asarray(self.loss(m)[0]) for m in (self.model, twin, twin)]
         if any(loss.shape or loss.dtype.kind != "f" for loss in losses):
-            raise Finding(GradientVerdict.CANNOT, f"the loss is {_described(losses[0])}, not one number")
+            raise Finding(
+                GradientVerdict.CANNOT, f"the loss is {_described(losses[0])}, not one number"
+            )
         if differ(losses[1], losses[2]) or differ(losses[0], self.loss(self.model)[0]):
             raise Finding(GradientVerdict.RANDOM, RANDOM_WORDS)
         if not np.isfinite(losses[0]):
-            raise Finding(GradientVerdict.CANNOT, f"the loss is {losses[0]}: check at another point")
+            raise Finding(
+                GradientVerdict.CANNOT, f"the loss is {losses[0]}: check at another point"
+            )
         if differ(losses[0], losses[1]):
             words = f"a copy of the model gives another loss ({losses[1]:.9g}, not {losses[0]:.9g})"
             raise Finding(GradientVerdict.CANNOT, f"{words}: it keeps numbers outside of params")

@@ -326,7 +326,10 @@ def test_a_model_with_nothing_to_learn_is_refused():
     constant = a_model(tied=False)
     constant.params["U"] = np.zeros((7, 4))  # then E has no way to the loss
     report = check_model(constant, BATCH)
-    assert [check.verdict for check in report.checks] == [GradientVerdict.NOTHING, GradientVerdict.OK]
+    assert [check.verdict for check in report.checks] == [
+        GradientVerdict.NOTHING,
+        GradientVerdict.OK,
+    ]
     assert not report.passed
 
 

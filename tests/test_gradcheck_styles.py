@@ -674,7 +674,9 @@ def test_wrong_code_never_passes(name):
     report = check_op(style.forward, style.backward, *style.args, **style.options)
     assert not report.passed, report
     assert not report
-    assert all(check.words for check in report.checks if check.verdict is not GradientVerdict.OK), report
+    assert all(check.words for check in report.checks if check.verdict is not GradientVerdict.OK), (
+        report
+    )
 
 
 def test_the_tables_are_large():

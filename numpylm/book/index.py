@@ -43,6 +43,8 @@ PARTS = {  # the reading order
     "From logits to text and scores": "sampling translate metrics answers",
     "Runs, files and options": "train_config divergence reports runs trained logs recipes signals "
     "checkpoints config arguments arrays errors",
+    "Behind the gradient check": "callables gradient_verdicts gradient_questions "
+    "gradient_evidence gradient_judge",
     "Several workers": "parallel allocator",
     "To and from Hugging Face": "huggingface huggingface_layouts gguf_files sentence_embeddings",
     "Pictures and the command line": "figures commands course_commands __main__",
