@@ -71,7 +71,7 @@ def test_every_piece_of_python_runs(page, capsys, tmp_path, monkeypatch):
     out = capsys.readouterr().out
     if page == "README.md":
         assert "\nthe " in out or out.startswith("the ")  # the four lines
-        assert "WRONG: at dx[0, 2] the code says 0.41014" in out
+        assert "WRONG: at dx[1, 1] the code says 0.58559" in out
         assert "cache" in out
 
 
