@@ -58,9 +58,13 @@ PARTS = {  # the reading order
     "Wrong on purpose": "checks.mutation checks.mutants_ops checks.mutants_models "
     "checks.mutants_llama "
     "checks.mutants_optim checks.mutants_numbers checks.mutants",
-    "What went wrong?": "checks.diagnose_cases checks.diagnose_compare checks.diagnose_words "
-    "checks.diagnose",
-    "The course": "course course.notation course.cards course.exercises course.ladder "
+    "What went wrong?": "checks.raised checks.relations checks.diagnose_cases "
+    "checks.diagnose_compare checks.diagnose_words checks.diagnose",
+    "The course": "course course.notation course.cards course.exercises course.problems "
+    "course.problems.counting course.problems.one_matrix course.problems.checking "
+    "course.problems.learning course.problems.repairs course.problems.writing "
+    "course.problems.reading course.problems.translating course.problems.listing "
+    "course.problems.outgrowing course.ladder "
     "course.induction course.course_figures course.notebook_files",
     "The four tasks": "tasks tasks.run tasks.translation tasks.generation tasks.sentiment "
     "tasks.question_answering tasks.compositions tasks.tools",

@@ -4,5 +4,6 @@ gradient_cases   every gradient that is checked
 mutants          mistakes on purpose       (mutants_*: the lists; mutation: how one is slipped in)
 oracles          who sees which mistake    (second_formulas, dual_numbers, invariants, recurrences)
 diagnose         which mistake is yours?   (diagnose_cases, _compare, _words)
+raised           an error in the reader's line and shapes;  relations: a wrong number in words
 contracts        is a model that trains well also honest?
 """

@@ -30,6 +30,7 @@ class Diagnosis:
     right: bool
     sentence: str
     mutants: tuple[Mutant, ...] = ()
+    unwritten: bool = False  # it raised NotImplementedError, wherever it was asked
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.sentence}"
@@ -51,6 +52,8 @@ def diagnose(name: str, function: Callable) -> Diagnosis:
     """
     asked, right = subject(name), _right(name)
     mine: Answers = [probe.answer(function) for probe in asked.probes]
+    if all(isinstance(m, Failure) and m.kind == "NotImplementedError" for m in mine):
+        return Diagnosis(asked.name, False, "it is not written yet", unwritten=True)
     if found := _known(name, mine):
         return found
     meant = _where_it_answers(asked, mine, right)

@@ -20,8 +20,13 @@ from . import gradient_cases, recurrences
 from .gradient_cases import ModelCase, OpCase, block_cases, model_cases, op_cases
 from .invariants import ALLOWED, EXTREME, subject_of
 from .mutation import find
+from .raised import NOTHING
 
 OF_MODEL = "(model, dlogits, cache)"  # how the backward of a model is called
+
+
+class ReturnedNothingError(TypeError):
+    """The function returned None."""
 
 
 class Failure(NamedTuple):
@@ -122,6 +127,8 @@ def _backward_probe(case: OpCase) -> Probe:
 
 def _by_name(answer: Any, names: list[str]) -> Mapping[str, Array]:
     """What a backward returned, by name; by number where there are too many or too few."""
+    if answer is None:
+        raise ReturnedNothingError(NOTHING)
     if isinstance(answer, Mapping):
         return {name: _array(dx) for name, dx in answer.items()}
     several = answer if isinstance(answer, tuple | list) else (answer,)

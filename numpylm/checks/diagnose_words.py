@@ -32,6 +32,8 @@ def in_words(asked: Subject, mine: Answers, right: Answers) -> str:
 
 def describe_probe(asked: Subject, probe: Probe, mine: Any, right: Any) -> str:
     if isinstance(mine, Failure):
+        if mine.kind == "ReturnedNothingError":
+            return mine.message
         return (
             f"your function raises {mine.kind}: {mine.message.rstrip('.')} (it is called as "
             f"f{asked.signature}, like {asked.target})"

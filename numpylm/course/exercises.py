@@ -1,26 +1,89 @@
-"""Answers to what a reader writes in a notebook: not written yet, right, or where it goes wrong.
+"""Answers to what a reader writes in a notebook: not written yet, right, or what is wrong with it.
 
-check(mine, [Case((x,), due)])                  any function, on cases with a known result
-check_backward(mine, "attention")               a backward of this library, written anew
+    check(my_bigram, BIGRAM)                        an exercise of problems/
+    check(mine, [Case((x,), expected)])     any function, on cases with a known result
+    check_backward(mine, "attention")               a backward of this library, written anew
+
+A wrong answer is compared with those of the mistakes that an exercise knows, one or two at a time,
+then with simple relations to the expected numbers (checks/relations.py). An error keeps its line.
 """
 
-from collections.abc import Callable, Iterable
+import dis
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks.raised import NOTHING, raised
+from ..checks.relations import Pair, relation
+from ..errors import InputError
+
 TOLERANCE = 1e-9  # both are computed in float64, in an order of their own
+SINGLE = 1e-5  # for answers in float32
 UNWRITTEN = "Replace the ... by your own lines."
+FROM_SOLUTION: Any = ...  # the expected result is that of the exercise's solution
 
 
 class Case(NamedTuple):
-    """Arguments, the result that is due, and words for who misses it."""
+    """Arguments, the expected result, and a remark on what is special about them."""
 
     args: tuple
-    due: Any
+    expected: Any = FROM_SOLUTION
     hint: str = ""
+
+
+def case(*args: Any, hint: str = "") -> Case:
+    """A case whose result the solution gives."""
+    return Case(args, FROM_SOLUTION, hint)
+
+
+class Outcome(NamedTuple):
+    """What a function did with a case: its result or error, and which arguments it changed."""
+
+    result: Any = None
+    error: Exception | None = None
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Exercise:
+    """A solution, the cases that an answer is tried on, and mistakes by what is said about them.
+
+    A mistake is a function, or a dict of options of the solution; of the latter, two may be made at
+    once.
+    """
+
+    solution: Callable
+    cases: list[Case] | Callable[[], list[Case]]
+    mistakes: Mapping[str, Callable | dict[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def asked(self) -> list[Case]:
+        """The cases with their results."""
+        cases = self.cases() if callable(self.cases) else self.cases
+        return [
+            c._replace(expected=self.solution(*deepcopy(c.args)))
+            if c.expected is FROM_SOLUTION
+            else c
+            for c in cases
+        ]
+
+    def wrong(self) -> Iterator[tuple[str, Callable]]:
+        """Every mistake, then every two that can be made at once."""
+        for sentence, made in self.mistakes.items():
+            yield sentence, self._with(made) if isinstance(made, dict) else made
+        options = [(s, made) for s, made in self.mistakes.items() if isinstance(made, dict)]
+        for (one, first), (two, second) in combinations(options, 2):
+            if not first.keys() & second.keys():
+                yield f"{one}; and {two}", self._with({**first, **second})
+
+    def _with(self, options: dict[str, Any]) -> Callable:
+        return lambda *args: self.solution(*args, **options)
 
 
 @dataclass(frozen=True)
@@ -39,57 +102,34 @@ class Verdict:
         return f"{self.name}: {self.state}" + (f"\n{self.says}" if self.says else "")
 
 
-def check(yours: Callable, cases: Iterable[Case | tuple]) -> Verdict:
-    """Try the function on every case, and say where it first goes wrong."""
-    name, count = yours.__name__, 0
-    for case in map(lambda c: Case(*c), cases):
-        args = deepcopy(case.args)
-        try:
-            with np.errstate(all="ignore"):  # the answer says what a warning would
-                result = yours(*args)
-        except Exception as error:  # whatever the reader's code raises is part of the answer
-            return Verdict(name, "wrong", f"it raises {type(error).__name__}: {error}")
-        if result is None:
-            return Verdict(name, "not written yet", UNWRITTEN)
-        if problem := _problem(result, case, args):
-            hint = f"\n{case.hint}" if case.hint else ""
-            return Verdict(name, "wrong", f"for {_shown(case.args)}\n{problem}{hint}")
-        count += 1
-    return Verdict(name, "right", f"{count} cases, all as they should be.")
-
-
-def _problem(result: Any, case: Case, args: tuple) -> str:
-    """What is wrong with one result, in words; "" if nothing."""
-    try:
-        result = np.asarray(result, dtype=np.result_type(np.asarray(case.due), np.float64))
-    except (TypeError, ValueError):
-        return f"it returns {result!r}, which is no number and no array"
-    due = np.asarray(case.due)
-    if result.shape != due.shape:
-        return f"it returns an array of shape {result.shape}; {due.shape} is due"
-    if not np.isfinite(result).all() and np.isfinite(due).all():
-        return "it returns a nan or an infinity"
-    arrays = [(a, b) for a, b in zip(args, case.args, strict=True) if isinstance(b, np.ndarray)]
-    if any(not np.array_equal(a, b) for a, b in arrays):
-        return "it changes one of its arguments: work on a copy"
-    with np.errstate(invalid="ignore"):
-        gap = np.where(result == due, 0.0, np.abs(result - due))  # an infinity may be due
-    if np.all(gap <= TOLERANCE * np.maximum(1, np.abs(due))):
-        return ""
-    if not due.shape:
-        return f"it returns {result:.6g}; {due:.6g} is due"
-    worst = np.unravel_index(np.argmax(gap), due.shape)
-    where = ", ".join(map(str, worst))
-    return f"at [{where}] it returns {result[worst]:.6g}; {due[worst]:.6g} is due"
-
-
-def _shown(args: tuple) -> str:
-    return ", ".join(
-        getattr(a, "__name__", "a function")
-        if callable(a)
-        else np.array2string(np.asarray(a), precision=4, threshold=12)
-        for a in args
-    )
+def check(yours: Callable, asked: Exercise | Iterable[Case | tuple]) -> Verdict:
+    """Try the function on every case; say where it first goes wrong, and what the mistake is."""
+    name = name_of(yours)
+    exercise = asked if isinstance(asked, Exercise) else Exercise(yours, [Case(*c) for c in asked])
+    cases, names = exercise.asked, _names(yours, exercise.solution)
+    if unwritten(yours):
+        return Verdict(name, "not written yet", UNWRITTEN)
+    did = [_outcome(yours, c.args, names) for c in cases]
+    problems = [_problem(outcome, c) for outcome, c in zip(did, cases, strict=True)]
+    wrong = [i for i, problem in enumerate(problems) if problem]
+    if not wrong:
+        return Verdict(name, "right", f"{len(cases)} cases, all as expected.")
+    if isinstance(did[0].error, NotImplementedError) or did[0].result is ...:
+        return Verdict(name, "not written yet", UNWRITTEN)
+    first = wrong[0]
+    lines = [f"for {_shown(cases[first].args, names)}", problems[first]]
+    if all(problem == NOTHING for problem in problems):
+        return Verdict(name, "wrong", "\n".join(lines))
+    if reason := _reason(exercise, did, wrong, names):
+        lines.append(f"The reason: {reason}.")
+    elif cases[first].hint:
+        lines.append(f"About this case: {cases[first].hint.rstrip('.')}.")
+    if not reason and did[first].error is None:
+        raises = [i for i in wrong if did[i].error]
+        lines += [f"For {_shown(cases[i].args, names)}\n{problems[i]}" for i in raises[:1]]
+    if not reason and len(wrong) < len(cases):
+        lines.append(f"It is right in {len(cases) - len(wrong)} of {len(cases)} cases.")
+    return Verdict(name, "wrong", "\n".join(lines))
 
 
 def check_backward(yours: Callable, op: str) -> Verdict:
@@ -99,20 +139,229 @@ def check_backward(yours: Callable, op: str) -> Verdict:
     checks/diagnose.py.
     """
     from ..checks.diagnose import diagnose  # with every model and mutant, which `check` needs not
-    from ..checks.diagnose_cases import subject
 
-    results = []
-
-    def watched(*args: Any) -> Any:
-        results.append(yours(*args))
-        return results[-1]
-
-    subject(op).probes[0].answer(watched)
-    if results and results[0] is None:
-        return Verdict(yours.__name__, "not written yet", UNWRITTEN)
+    name = name_of(yours)
+    if unwritten(yours):
+        return Verdict(name, "not written yet", UNWRITTEN)
     found = diagnose(op, yours)
+    if found.unwritten:
+        return Verdict(name, "not written yet", UNWRITTEN)
     if found.right:
-        return Verdict(
-            yours.__name__, "right", "It agrees with the library wherever it was looked at."
+        return Verdict(name, "right", "It agrees with the library wherever it was tried.")
+    return Verdict(name, "wrong", found.sentence)
+
+
+# ---- asking ----------------------------------------------------------------------------------
+
+
+def name_of(yours: Any) -> str:
+    """What a function is called. Raises InputError for what cannot be called."""
+    if not callable(yours):
+        raise InputError(f"the answer must be a function, not {yours!r}: hand it over without ()")
+    while hasattr(yours, "func"):  # functools.partial
+        yours = yours.func
+    return getattr(yours, "__name__", type(yours).__name__)
+
+
+def _names(yours: Callable, solution: Callable) -> list[str]:
+    """The names of the arguments, as the reader calls them where they can be told."""
+    for function in (yours, solution):
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            continue
+        if all(p.kind == p.POSITIONAL_OR_KEYWORD for p in parameters if p.kind != p.KEYWORD_ONLY):
+            return [p.name for p in parameters if p.kind != p.KEYWORD_ONLY]
+    return []
+
+
+NO_WORK = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "POP_TOP", "CACHE"}
+
+
+def unwritten(yours: Callable) -> bool:
+    """Whether the body is `...`, `pass` or a docstring, or raises NotImplementedError at once."""
+    code = getattr(inspect.unwrap(yours), "__code__", None)
+    if code is None or code.co_name == "<lambda>":
+        return False
+    if not {step.opname for step in dis.get_instructions(code)} <= NO_WORK:
+        return False
+    if any(c is not None and c is not ... and not isinstance(c, str) for c in code.co_consts):
+        return False  # it returns a number
+    try:
+        return "return" not in inspect.getsource(yours)
+    except (OSError, TypeError):
+        return True
+
+
+def _outcome(function: Callable, args: tuple, names: list[str]) -> Outcome:
+    mine = deepcopy(args)
+    try:
+        with np.errstate(all="ignore"):  # the verdict says what a warning would
+            result = deepcopy(function(*mine))
+    except Exception as error:  # whatever the reader's code raises is part of the answer
+        return Outcome(error=error)
+    names = [*names, *(f"argument {i + 1}" for i in range(len(names), len(args)))]
+    pairs = zip(names, mine, args, strict=False)
+    return Outcome(result, changed=tuple(n for n, a, b in pairs if not _same(a, b)))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if callable(b):
+        return True
+    return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=np.asarray(b).dtype.kind == "f")
+
+
+# ---- judging ---------------------------------------------------------------------------------
+
+
+def _problem(outcome: Outcome, case: Case) -> str:
+    """What is wrong with one result, in words; "" if nothing."""
+    if outcome.error is not None:
+        return f"it raises {raised(outcome.error)}"
+    if outcome.result is None:
+        return NOTHING
+    expected, result = np.asarray(case.expected), _numbers(outcome.result)
+    if result is None:
+        return f"it returned {_short(outcome.result)}, which is no number and no array of numbers"
+    if result.dtype.kind == "c" and expected.dtype.kind != "c":
+        return "it returned complex numbers; expected real ones: take .real or .imag"
+    if result.shape != expected.shape:
+        return f"it returned {_kind(result)}; expected {_kind(expected)}"
+    tolerance = SINGLE if result.dtype in (np.float32, np.float16) else TOLERANCE
+    wrong = ~_close(result, expected, tolerance)
+    if not wrong.any():
+        changed = " and ".join(outcome.changed)
+        return f"it changes its argument {changed}: work on a copy" if changed else ""
+    if not expected.shape:
+        return f"it returned {_both(result[()], expected[()])}"
+    with np.errstate(invalid="ignore"):
+        gap = np.where(wrong, np.abs(result * 1.0 - expected), 0)
+    worst = np.unravel_index(np.argmax(np.where(np.isnan(gap), np.inf, gap)), gap.shape)
+    where = f"at [{', '.join(map(str, worst))}] " if wrong.size > 1 else ""
+    return f"{where}it returned {_both(result[worst], expected[worst])}"
+
+
+def _numbers(result: Any) -> Any:
+    try:
+        array = np.asarray(result)
+    except (TypeError, ValueError):  # rows of different lengths
+        return None
+    return array if array.dtype.kind in "biufc" else None
+
+
+def _close(result: Any, expected: Any, tolerance: float = TOLERANCE) -> Any:
+    """Entry by entry; an infinity may be expected."""
+    with np.errstate(all="ignore"):
+        gap = np.abs(result * 1.0 - expected)
+        near = gap <= tolerance * np.maximum(1, np.abs(expected))
+        return (result == expected) | (near & np.isfinite(expected))
+
+
+def _both(result: Any, expected: Any) -> str:
+    for digits in (6, 10, 17):
+        mine, other = _number(result, digits), _number(expected, digits)
+        if mine != other:
+            break
+    return f"{mine}; expected {other}"
+
+
+def _number(x: Any, digits: int) -> str:
+    if isinstance(x, bool | np.bool_):
+        return str(bool(x))
+    return (
+        f"{int(x):,}"
+        if np.isfinite(x) and x == int(x.real) and abs(x) < 1e15
+        else f"{x:.{digits}g}"
+    )
+
+
+def _kind(x: Any) -> str:
+    return f"an array of shape {x.shape}" if x.shape else "a single number"
+
+
+def _short(x: Any) -> str:
+    text = repr(x)
+    return text if len(text) < 60 else text[:57] + "…"
+
+
+# ---- the reason ------------------------------------------------------------------------------
+
+
+def _reason(exercise: Exercise, did: list[Outcome], wrong: list[int], names: list[str]) -> str:
+    """The mistake that explains every case, in words; "" where none is known."""
+    raises = all(did[i].error for i in wrong)  # as a rule its line says it all
+    if changed := sorted({name for outcome in did for name in outcome.changed}):
+        copies = " and ".join(f"{name} = {name}.copy()" for name in changed)
+        return f"it changes its argument {' and '.join(changed)}; work on a copy, {copies}"
+    for sentence, function in exercise.wrong():
+        theirs = (_outcome(function, c.args, []) for c in exercise.asked)
+        if all(
+            _alike(mine, other, strict=raises) for mine, other in zip(did, theirs, strict=False)
+        ):
+            return sentence
+    return "" if raises else _related(exercise, did, names)
+
+
+def _alike(mine: Outcome, theirs: Outcome, strict: bool) -> bool:
+    """Whether a mistake gives the same; where a reader's function raises, anything may be meant
+    unless that is all that is wrong with it."""
+    if mine.error is not None:
+        return not strict or type(mine.error) is type(theirs.error)
+    if theirs.error is not None or mine.result is None:
+        return False
+    x, y = _numbers(mine.result), _numbers(theirs.result)
+    if (
+        x is None
+        or y is None
+        or x.shape != y.shape
+        or (x.dtype.kind == "c") != (y.dtype.kind == "c")
+    ):
+        return False
+    with np.errstate(all="ignore"):
+        undefined = (np.isnan(x) | np.isnan(y)) & ~np.isfinite(x) & ~np.isfinite(y)
+        size = np.max(np.abs(y * 1.0), initial=0.0, where=np.isfinite(y))
+        near = np.abs(x * 1.0 - y) <= (SINGLE if x.dtype == np.float32 else TOLERANCE) * size
+    return bool(np.all(undefined | (x == y) | (near & np.isfinite(y))))
+
+
+def _related(exercise: Exercise, did: list[Outcome], names: list[str]) -> str:
+    pairs = []
+    for outcome, c in zip(did, exercise.asked, strict=True):
+        x = None if outcome.error else _numbers(outcome.result)
+        if x is not None and x.dtype.kind != "c" and np.isfinite(x).all():
+            args = dict(zip(names, c.args, strict=False))
+            pairs.append(Pair(x * 1.0, np.asarray(c.expected) * 1.0, args))
+    values = {float(x) for pair in pairs for x in pair.expected.flat}
+    if len(pairs) < (len(did) + 1) // 2 or len(values) < 2 or not all(map(np.isfinite, values)):
+        return ""  # a single number is in a hundred relations to another
+    if found := relation(pairs):
+        return found
+    gaps = [
+        np.max(np.abs(p.mine - p.expected), initial=0.0) / (np.max(np.abs(p.expected)) + 1e-300)
+        for p in pairs
+        if p.mine.shape == p.expected.shape and p.expected.size
+    ]
+    if len(gaps) == len(did) and max(gaps) < 1e-3:
+        return (
+            f"it is right to {max(gaps):.0e} only, too much for rounding; is a small number added, "
+            "a constant cut short, or a difference taken for a derivative?"
         )
-    return Verdict(yours.__name__, "wrong", found.sentence)
+    return ""
+
+
+def _shown(args: tuple, names: list[str]) -> str:
+    """The arguments by name; of long arrays only the shape."""
+    shown = [
+        f"{names[i]} = {_argument(arg)}" if i < len(names) else _argument(arg)
+        for i, arg in enumerate(args)
+    ]
+    return ", ".join(shown)
+
+
+def _argument(arg: Any) -> str:
+    if callable(arg):
+        return name_of(arg)
+    if isinstance(arg, np.ndarray):
+        text = " ".join(np.array2string(arg, precision=4, separator=", ").split())
+        return text if arg.size <= 16 else f"an array {arg.shape} of {arg.dtype}"
+    return _short(arg)

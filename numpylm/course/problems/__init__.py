@@ -1,0 +1,16 @@
+"""The exercises of the notebooks: for each its solution, the inputs that it is tried on, and the
+mistakes that are made.
+
+counting          words and pairs counted; entropy and perplexity
+one_matrix        scores, softmax, contexts the whole one-matrix model; its first gradient
+checking          central difference, complex step, and a check that can fail
+learning          learning rates, Adam, clipping
+repairs           what one matrix cannot learn
+writing           temperature, top-p, the mask of a cache, an induction head
+reading           hidden tokens, both sides, spans, precision and recall
+translating       decoder masks, smoothing, beam search
+listing           targets, loss and size of the article's listing
+outgrowing        averages over workers, foreign weights, the work of a step
+
+A mistake is the solution with other options, or a function of its own; exercises.py compares.
+"""
