@@ -50,12 +50,13 @@ def _floats(name: str, value: Any) -> Array:
     x = plain(name, value)
     if x.dtype.kind in "iu":
         return x.astype(np.float64)
-    if x.dtype == np.float16:
-        raise InputError(f"{name} is float16, too coarse to add up rows in: use float32")
     if x.dtype.kind not in "fc":
-        shown = f"of dtype {x.dtype}" if x.dtype != object else f"{type(value).__name__}"
+        shown = type(value).__name__ if x.dtype == object else f"of dtype {x.dtype}"
         raise InputError(f"{name} must be an array of numbers, not {shown}")
-    return x.astype(x.dtype.newbyteorder("="), copy=False)
+    x = x.astype(x.dtype.newbyteorder("="), copy=False)
+    if x.dtype not in FLOATS:
+        raise InputError(f"{name} is {x.dtype}: use float32 to train, float64 to check")
+    return x
 
 
 def shaped(signature: str, *values: Any) -> tuple[Any, ...]:
@@ -66,13 +67,17 @@ def shaped(signature: str, *values: Any) -> tuple[Any, ...]:
     A letter is one size, at least 1, wherever it stands; `...` are any axes, the same wherever they
     stand. Every op calls this, so shapes that have fitted before are not looked at again.
     """
+    shapes = []
     for value in values:
-        if value is not None and (type(value) is not np.ndarray or value.dtype not in FLOATS):
+        if type(value) is np.ndarray and value.dtype in FLOATS:
+            shapes.append(value.shape)
+        elif value is None:
+            shapes.append(None)
+        else:
             names = [name for name, _, _ in _parts(signature)]
             pairs = zip(names, values, strict=True)
-            values = tuple([x if x is None else array(name, x) for name, x in pairs])
-            break
-    _fit(signature, *[None if value is None else value.shape for value in values])
+            return shaped(signature, *[x if x is None else array(name, x) for name, x in pairs])
+    _fit(signature, *shapes)
     return values
 
 
@@ -111,7 +116,8 @@ def check_mask(mask: Any, shape: Shape) -> Array | None:
     """`mask` as a boolean array that broadcasts to scores of `shape`; None is no mask."""
     if mask is None:
         return None
-    mask = plain("mask", mask)
+    if type(mask) is not np.ndarray:
+        mask = plain("mask", mask)
     if mask.dtype != bool:
         raise InputError(f"mask must be boolean, True = may look; it is {mask.dtype}")
     if not _broadcasts(mask.shape, shape):
@@ -122,6 +128,7 @@ def check_mask(mask: Any, shape: Shape) -> Array | None:
     return mask
 
 
+@lru_cache(4096)
 def _broadcasts(shape: Shape, onto: Shape) -> bool:
     """Whether an array of `shape` broadcasts to `onto` without enlarging it."""
     sizes = zip(shape[::-1], onto[::-1], strict=False)
@@ -130,6 +137,7 @@ def _broadcasts(shape: Shape, onto: Shape) -> bool:
 
 # ---- ids -------------------------------------------------------------------------------------
 
+UNSIGNED = np.dtype(np.uintp)
 IDS = np.dtype(np.intp)  # what NumPy indexes with: 64 bits, or 32 where addresses have 32
 VOCABULARY = "the vocabulary"
 
@@ -166,8 +174,8 @@ def check_ids(
     ids = as_ids(name, ids)
     if not ids.size:
         raise InputError(f"{name} are empty, of shape {ids.shape}: give at least one")
-    named = ids if ignore is None else ids[ids != ignore]
-    if named.size and (named.min() < 0 or named.max() >= size):
+    named = ids if ignore is None else np.where(ids == ignore, 0, ids)
+    if named.view(UNSIGNED).max() >= size:  # a negative number is a huge one there
         wrong = named[(named < 0) | (named >= size)]
         advice = ": use the tokenizer that belongs to the model" if what == VOCABULARY else ""
         raise InputError(f"{name} must lie in [0, {size}), {what}; found {wrong[0]}{advice}")
@@ -185,29 +193,32 @@ def check_targets(targets: Any, scores: Array, ignore: int) -> tuple[Array, Arra
             f"targets {targets.shape} must have the shape of the logits {scores.shape} without "
             "the last axis, the vocabulary: one target for each prediction"
         )
-    targets = check_ids("targets", targets, scores.shape[-1], ignore).ravel()
-    counted = targets != ignore
+    counted = (targets != ignore).ravel()
+    y = np.where(counted, targets.ravel(), 0)
+    check_ids("targets", y, scores.shape[-1])
     N = int(np.count_nonzero(counted))
     if not N:
         raise InputError("every target is ignored: there is nothing to average the loss over")
-    return np.where(counted, targets, 0), counted, N
+    return y, counted, N
 
 
 # ---- numbers ---------------------------------------------------------------------------------
 
 HOLDS = {
-    "at least": operator.ge,
+    "at_least": operator.ge,
     "above": operator.gt,
-    "at most": operator.le,
+    "at_most": operator.le,
     "below": operator.lt,
 }
 
 
 def number(name: str, value: Any, **bounds: float) -> float:
     """`value` as a finite float within bounds: at_least=0, above=0, at_most=1, below=1."""
-    value = value.item() if isinstance(value, np.ndarray) and not value.ndim else value
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool)
-    if not is_number or not math.isfinite(value):
+    if type(value) is not float:
+        value = value.item() if isinstance(value, np.ndarray) and not value.ndim else value
+        if isinstance(value, bool | np.bool) or not isinstance(value, numbers.Real):
+            raise InputError(f"{name} must be a finite number, not {value!r}")
+    if not math.isfinite(value):
         raise InputError(f"{name} must be a finite number, not {value!r}")
     _within(name, value, bounds)
     return float(value)
@@ -226,10 +237,9 @@ def whole(name: str, value: Any, **bounds: float) -> int:
 
 
 def _within(name: str, value: Any, bounds: dict[str, float]) -> None:
-    wanted = {words.replace("_", " "): bound for words, bound in bounds.items()}
-    if not all(HOLDS[words](value, bound) for words, bound in wanted.items()):
-        expected = " and ".join(f"{words} {bound}" for words, bound in wanted.items())
-        raise InputError(f"{name} must be {expected}, not {value}")
+    if not all([HOLDS[words](value, bound) for words, bound in bounds.items()]):
+        wanted = [f"{words.replace('_', ' ')} {bound}" for words, bound in bounds.items()]
+        raise InputError(f"{name} must be {' and '.join(wanted)}, not {value}")
 
 
 def generator(name: str, rng: Any) -> np.random.Generator:

@@ -89,10 +89,13 @@ def masked(s: Array, mask: Array | None) -> Array:
     return np.fmin(s, np.where(mask, real(np.nan), real(-np.inf)))
 
 
+LOWEST = {np.dtype(t): np.finfo(t).min for t in (np.float32, np.float64)}
+
+
 def below_max(s: Array) -> Array:
     """s_j − max_l s_l, a new array, in which exp cannot overflow. A row of −∞ remains one."""
     top = row_max(s)
-    return s - np.where(top == -np.inf, s.real.dtype.type(0), top)
+    return s - np.maximum(top, LOWEST[top.dtype])
 
 
 def or_one(x: Array) -> Array:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import blocks, ops
-from .arguments import as_ids, check_ids
+from .arguments import as_ids, check_ids, plain
 from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .errors import InputError
@@ -175,7 +175,7 @@ class BERT(Model):
         """The three as arrays (..., T): segments 0 and attend True where they are not given."""
         ids = check_ids("ids", ids, self.config.vocab_size)
         segments = np.zeros_like(ids) if segments is None else as_ids("segments", segments)
-        attend = np.ones(ids.shape, bool) if attend is None else np.asarray(attend)
+        attend = np.ones(ids.shape, bool) if attend is None else plain("attend", attend)
         for name, array in (("segments", segments), ("attend", attend)):
             if not ids.ndim or array.shape != ids.shape:
                 raise InputError(f"{name} {array.shape} and ids {ids.shape} must both be (..., T)")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import ops
+from .arguments import array, as_ids, shaped, whole
 from .errors import InputError
 from .model import Parameters
 from .ops import Array
@@ -25,7 +26,7 @@ from .ops import Array
 
 def check_heads(width: int, heads: int) -> None:
     """Raise InputError where `heads` cannot share `width` numbers equally."""
-    if heads < 1 or width % heads:
+    if whole("heads", heads, at_least=1) and width % heads:
         raise InputError(
             f"width {width} cannot be shared by {heads} heads: choose a width that is a multiple "
             "of heads"
@@ -56,6 +57,7 @@ def multi_head_forward(
     Source: Vaswani et al. 2017, Attention Is All You Need, sections 3.2.1 and 3.2.2.
     Raises InputError where A is not divisible by heads.
     """
+    q, k, v = shaped("multi_head: q (..., T, A), k (..., S, A), v (..., S, A)", q, k, v)
     A = q.shape[-1]
     check_heads(A, heads)
     q, k, v = (split_heads(x, heads) for x in (q, k, v))
@@ -68,7 +70,8 @@ def multi_head_backward(dc: Array, cache: ops.AttentionCache) -> tuple[Array, Ar
 
     c = merge(attention(split(q), …))   =>   dq = merge(attention_backward(split(dc)).dq), …
     """
-    heads = cache.q.shape[-3]
+    *lead, heads, T, D = cache.c.shape
+    dc = array("dc", dc, (*lead, T, heads * D))
     dq, dk, dv = ops.attention_backward(split_heads(dc, heads), cache)
     return merge_heads(dq), merge_heads(dk), merge_heads(dv)
 
@@ -100,7 +103,7 @@ def self_attention_forward(
     for every key, and softmax does not see it; its gradient is 0.
     """
     qkv, to_qkv = ops.linear_forward(x, w_qkv, b_qkv)
-    c, attention = multi_head_forward(*_thirds(qkv), heads, mask)
+    c, attention = multi_head_forward(*_parts(qkv, 3, "w_qkv"), heads, mask)
     y, out = ops.linear_forward(c, w_out, b_out)
     return y, SelfAttentionCache(to_qkv, attention, out)
 
@@ -118,10 +121,11 @@ def self_attention_backward(
     return *ops.linear_backward(dqkv, cache.to_qkv), dw_out, db_out
 
 
-def _thirds(qkv: Array) -> tuple[Array, Array, Array]:
-    """(..., 3 A) seen as q, k, v (..., A)."""
-    q, k, v = np.split(qkv, 3, axis=-1)
-    return q, k, v
+def _parts(x: Array, parts: int, w: str) -> list[Array]:
+    """(..., parts A), which is something times `w`, seen as so many (..., A)."""
+    if x.shape[-1] % parts:
+        raise InputError(f"{w} must have {parts} A columns, not {x.shape[-1]}")
+    return np.split(x, parts, axis=-1)
 
 
 class CrossAttentionCache(NamedTuple):
@@ -153,7 +157,7 @@ def cross_attention_forward(
     """
     q, to_q = ops.linear_forward(x, w_q, b_q)
     kv, to_kv = ops.linear_forward(memory, w_kv, b_kv)
-    k, v = np.split(kv, 2, axis=-1)
+    k, v = _parts(kv, 2, "w_kv")
     c, attention = multi_head_forward(q, k, v, heads, mask)
     y, out = ops.linear_forward(c, w_out, b_out)
     return y, CrossAttentionCache(to_q, to_kv, attention, out)
@@ -202,7 +206,7 @@ def feed_forward_forward(
     may be None.
     Source: Vaswani et al. 2017, Attention Is All You Need, section 3.3, with f = ReLU.
     """
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
     hidden, to_hidden = ops.linear_forward(x, w_in, b_in)
     active, activation_cache = ACTIVATIONS[activation][0](hidden)
@@ -237,9 +241,8 @@ class KeyValueCache:
         self.keys = np.zeros((layers, B, N, A), dtype)
         self.values = np.zeros((layers, B, N, A), dtype)
         self.length = 0
-        self.padding = np.zeros(B, int) if padding is None else np.asarray(padding)
-        whole = self.padding.dtype.kind in "iu" and self.padding.shape == (B,)
-        if not whole or (self.padding < 0).any():
+        self.padding = np.zeros(B, np.intp) if padding is None else as_ids("padding", padding)
+        if self.padding.shape != (B,) or (self.padding < 0).any():
             raise InputError(
                 f"padding must be {B} counts of at least 0, one for each sample, not {padding}"
             )
@@ -288,7 +291,7 @@ def self_attention_cached(
 
     For inference only: it writes into `past` and has no backward.
     """
-    q, k, v = _thirds(ops.linear_forward(x, w_qkv, b_qkv)[0])
+    q, k, v = _parts(ops.linear_forward(x, w_qkv, b_qkv)[0], 3, "w_qkv")
     c, _ = multi_head_forward(q, *past.append(layer, k, v), heads, mask)
     return ops.linear_forward(c, w_out, b_out)[0]
 

@@ -86,7 +86,7 @@ class Config:
             value = _as_type(field.name, given, types[field.name])
             object.__setattr__(self, field.name, value)
             for words, bound in field.metadata.get("bounds", {}).items():
-                if not HOLDS[words](value, bound):
+                if not HOLDS[words.replace(" ", "_")](value, bound):
                     raise InputError(f"{field.name} must be {words} {bound}, not {value}")
             choices = field.metadata.get("choices")
             if choices and value not in choices:

@@ -257,7 +257,7 @@ def cross_entropy_backward(dL: Any, cache: CrossEntropyCache) -> Array:
     Each row sums to 0: what the right word gains, the others lose.
     """
     p, y, counted, N, shape = cache
-    dL = array("dL", dL, ())
+    dL = number("dL", dL)
     weight = (counted * (dL / N)).astype(p.dtype)
     dlogits = p * weight[:, None]
     dlogits[np.arange(len(y)), y] -= weight
@@ -282,7 +282,7 @@ def nll_backward(dL: Any, cache: tuple) -> Array:
     Through softmax_backward it becomes p − 1 at the target: cross_entropy_backward.
     """
     p_y, y, counted, N, shape = cache
-    dL = array("dL", dL, ())
+    dL = number("dL", dL)
     dp = np.zeros((len(y), shape[-1]), p_y.dtype)
     dp[counted, y[counted]] = -dL / N / p_y
     return dp.reshape(shape)
@@ -336,7 +336,7 @@ def smoothed_cross_entropy_backward(dL: Any, cache: SmoothedCrossEntropyCache) -
     Each row still sums to 0.
     """
     (_, y, counted, N, _), smoothing = cache
-    dL = array("dL", dL, ())
+    dL = number("dL", dL)
     dlogits = cross_entropy_backward(dL, cache.cross_entropy)
     weight = (counted * (dL / N * smoothing)).astype(dlogits.dtype)
     rows = as_rows(dlogits)

@@ -81,14 +81,25 @@ class Optimizer:
 
         No entry looks at another, so after the decay, which is one product, the blocks may be
         spread over threads: the bits are the same.
-        Raises InputError, with nothing changed, for grads of another layout, for a bad
-        learning_rate, and for a gradient that is not finite or whose square is not.
+        Raises InputError for grads of another layout, for a bad learning_rate, and for a gradient
+        that is not finite or whose square is not, before its block changes.
         """
-        learning_rate = number("learning_rate", learning_rate, at_least=0)
-        self._check(grads, spread)
         self._begin(grads, learning_rate)
-        flat = grads.flat
-        spread(lambda block: self.update(block, flat[block], learning_rate), blocks_of(flat))
+        spread(
+            lambda block: self._update(block, grads.flat[block], float(learning_rate)),
+            blocks_of(grads.flat),
+        )
+
+    def _update(self, block: slice, g: Array, learning_rate: float) -> None:
+        """`update`, unless a square would be infinite: it would stay in Adam's v for ever."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = g @ g
+        if not np.isfinite(square):
+            raise InputError(
+                f"grads hold numbers that are not finite or whose squares exceed {g.dtype}: "
+                "training diverged; clip them, or lower the learning rate"
+            )
+        self.update(block, g, learning_rate)
 
     def update(self, block: slice, g: Array, learning_rate: float) -> None:
         """The formula, on one block of the vector. SGD and Adam say how."""
@@ -123,11 +134,8 @@ class Optimizer:
             moment[...] = state[name]
         self.steps = steps
 
-    def _check(self, grads: Parameters, spread: Spread) -> None:
-        """Raise InputError unless grads fit, and the sum of their squares is finite in their dtype.
-
-        An infinite square would stay in Adam's v, and its parameter would never move again.
-        """
+    def _begin(self, grads: Parameters, learning_rate: float) -> None:
+        """The checks, the count and the decay with which every step starts."""
         _check_parameters("grads", grads)
         p, g = self.params.flat, grads.flat
         if g.shape != p.shape or g.dtype != p.dtype:
@@ -135,19 +143,7 @@ class Optimizer:
                 f"grads {g.shape} {g.dtype} must be laid out like the parameters {p.shape} "
                 f"{p.dtype}: make them with params.like()"
             )
-
-        def square(block: slice) -> Any:
-            with np.errstate(over="ignore", invalid="ignore"):
-                return g[block] @ g[block]
-
-        if not np.isfinite(spread(square, blocks_of(g))).all():
-            raise InputError(
-                f"grads hold numbers that are not finite or whose squares exceed {g.dtype}: "
-                "training diverged; clip them, or lower the learning rate"
-            )
-
-    def _begin(self, grads: Parameters, learning_rate: float) -> None:
-        """The count and the decay with which every step starts."""
+        learning_rate = number("learning_rate", learning_rate, at_least=0)
         self.steps += 1
         if self.weight_decay:
             for name in self.decayed:

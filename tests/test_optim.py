@@ -310,15 +310,14 @@ def test_every_entry_learns_also_the_last_of_a_vector_one_longer_than_its_blocks
 @pytest.mark.parametrize("value", [1e20, math.inf, math.nan])
 @pytest.mark.parametrize("make", [SGD, Adam])
 @pytest.mark.parametrize("place", [0, -1])
-def test_a_gradient_whose_square_overflows_is_refused_before_anything_changes(make, value, place):
-    params = Parameters({"w": (optim.BLOCK + 1, 1)}, np.float32)
-    optimizer, grads = make(params, weight_decay=0.1), params.like()
-    params.flat[:] = 1.0
+def test_a_gradient_whose_square_overflows_is_refused_before_its_block_changes(make, value, place):
+    params = Parameters({"w": (optim.BLOCK + 1,)}, np.float32)
+    optimizer, grads = make(params), params.like()
     grads.flat[place] = value
     with pytest.raises(InputError, match=r"^grads hold .*exceed float32"):
         optimizer.step(grads, 0.1)
-    assert optimizer.steps == 0 and (params.flat == 1).all()
-    assert not any(np.any(moment) for moment in optimizer.state().values())
+    assert not params.flat.any()
+    assert not any(np.any(optimizer.state().get(name, 0)) for name in ("m", "v"))
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-300, 1e-25, 1e-19, 1e18])

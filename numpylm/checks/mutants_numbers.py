@@ -9,12 +9,12 @@ NUMBERS = [
         (
             "of the total",
             "exp of all the nats: of their mean, total nats / total tokens, is due",
-            edit("np.exp(nats / tokens)", "np.exp(nats)"),
+            edit("np.float64(nats) / tokens", "np.float64(nats)"),
         ),
         (
             "a power of 2",
             "2 to the power of nats: 2 belongs to bits, e to nats",
-            edit("np.exp(nats", "np.exp2(nats"),
+            edit("np.exp(np.float64", "np.exp2(np.float64"),
         ),
     ),
     *mistakes(
