@@ -190,9 +190,9 @@ def test_f20_a_width_that_heads_cannot_share_is_refused(heads, normal):
 
 def test_f20_columns_that_cannot_be_parted_into_q_k_and_v_are_named(normal):
     x = normal(size=(T, C))
-    with pytest.raises(InputError, match="^w_qkv must have 3 A columns, not 4$"):
+    with pytest.raises(InputError, match=r"^w_qkv must have 3 A columns, not 4$"):
         blocks.self_attention_forward(x, normal(size=(C, 4)), None, normal(size=(C, C)), None, 1)
-    with pytest.raises(InputError, match="^w_kv must have 2 A columns, not 3$"):
+    with pytest.raises(InputError, match=r"^w_kv must have 2 A columns, not 3$"):
         w, w_kv = normal(size=(C, C)), normal(size=(C, 3))
         blocks.cross_attention_forward(x, x, w, None, w_kv, None, w, None, 1)
 

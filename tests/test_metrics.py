@@ -185,6 +185,22 @@ def test_evaluate_counts_what_the_likeliest_word_got_right():
     assert result.accuracy == 17 / 18
 
 
+def test_evaluate_takes_an_ignored_target_for_no_word_not_for_word_0():
+    """A batch with padding: word 0 is the likeliest everywhere, also where nothing is predicted."""
+
+    class Zero:
+        def forward(self, ids):
+            return np.where(np.arange(V) == 0, 1.0, 0.0) + np.zeros((*np.shape(ids), 1)), None
+
+    ids = np.array([[3, 4, 5, 1], [2, 1, 0, 0]])
+    targets = np.array([[4, 0, 1, IGNORE], [0, IGNORE, IGNORE, IGNORE]])
+    result = evaluate(Zero(), [(ids, targets)])
+    assert (result.correct, result.tokens) == (2, 4)
+    z = math.log(math.e + V - 1)
+    assert result.nats == pytest.approx(4 * z - 2, rel=ROUNDING)
+    assert evaluate(Zero(), [(ids[:1], targets[:1]), (ids[1:], targets[1:])]) == result
+
+
 def test_evaluate_with_the_last_context_counts_the_last_targets_only():
     ids, targets = corpus(samples=6)
     targets[:, -1] = [0, 1, IGNORE, 3, 4, 5]

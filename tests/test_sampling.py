@@ -364,6 +364,22 @@ def test_prompts_of_different_lengths_in_one_batch_are_continued_as_if_alone():
         )
 
 
+@pytest.mark.parametrize("options", [{}, {"positions": True}, {"context": "last"}])
+def test_a_model_without_a_cache_reads_no_padding_of_the_shorter_prompts(options):
+    """The one-matrix model looks at every token it is given: id 0 on the left would be a word."""
+    config = AttentionLM.Config(vocab_size=5, context_length=8, width=6, init_std=1.0, **options)
+    model = AttentionLM(config, np.random.default_rng(0), np.float64)
+    prompts = [[4], [1, 2, 3], [3, 1, 4, 2, 4, 3, 2]]
+    rngs = [np.random.default_rng(n) for n in range(3)]
+    together = generate_batch(model, prompts, GenerateConfig(tokens=5), rngs)
+    for n, prompt in enumerate(prompts):
+        text = list(prompt)
+        for id, probability in zip(together[n].ids, together[n].probabilities, strict=True):
+            p = next_probabilities(model.next_logits(np.array(text[-8:])))
+            assert probability == pytest.approx(p[id], rel=1e-12)
+            text.append(int(id))
+
+
 def test_each_token_is_read_once_while_the_text_fits():
     model = small_gpt()
     sizes = []

@@ -132,6 +132,17 @@ def test_f10_the_step_is_that_of_the_clipped_gradient(tmp_path, clip):
     assert moved == pytest.approx(0.5 * used, rel=ROUNDING)
 
 
+def test_f10_every_step_is_clipped_in_the_warm_up_and_after_it(tmp_path):
+    options = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.5, "warmup": 2}
+    run = start(tmp_path, dtype=np.float64, clip=0.02, steps=6, schedule="constant", **options)
+    for _ in range(6):
+        before = run.model.params.flat.copy()
+        line = run.step()
+        assert line["norm"] > 0.02
+        moved = np.linalg.norm(run.model.params.flat - before)
+        assert moved == pytest.approx(0.02 * line["rate"], rel=ROUNDING)
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
 def test_f11_every_step_takes_the_rate_of_the_schedule(tmp_path, schedule):
     run = trained(
