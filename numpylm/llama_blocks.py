@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import ops
-from .arguments import array, number, shaped
+from .arguments import array, check_mask, number, shaped, whole
 from .arrays import Array, column_dot, row_dot
 from .blocks import KeyValueCache, check_heads, merge_heads, split_heads
 from .errors import InputError
@@ -95,11 +95,7 @@ def rotary_forward(
     `interleaving` is the permutation between the two.
     Source: Su et al. 2021, RoFormer, section 3.2, equation 34.
     """
-    if turn.cos.shape[-1] * 2 != x.shape[-1] or turn.cos.shape[-2] != x.shape[-2]:
-        raise InputError(
-            f"rotary: x {x.shape} needs angles (..., {x.shape[-2]}, {x.shape[-1] // 2}), not "
-            f"{turn.cos.shape}: make them with rotation(positions, {x.shape[-1]})"
-        )
+    x = _turnable(x, turn)
     return _turned(x, turn.cos, turn.sin, interleaved), (turn, interleaved)
 
 
@@ -110,7 +106,19 @@ def rotary_backward(dy: Array, cache: tuple[Rotation, bool]) -> Array:
     dx_r' = −dy_r sin θ_tr + dy_r' cos θ_tr
     """
     turn, interleaved = cache
+    dy = _turnable(dy, turn)
     return _turned(dy, turn.cos, -turn.sin, interleaved)
+
+
+def _turnable(x: Array, turn: Rotation) -> Array:
+    """x as an array (..., T, D), if the angles are those of T places and D columns."""
+    (x,) = shaped("rotary: x (..., T, D)", x)
+    if turn.cos.shape[-1] * 2 != x.shape[-1] or turn.cos.shape[-2] != x.shape[-2]:
+        raise InputError(
+            f"rotary: x {x.shape} needs angles (..., {x.shape[-2]}, {x.shape[-1] // 2}), not "
+            f"{turn.cos.shape}: make them with rotation(positions, {x.shape[-1]})"
+        )
+    return x
 
 
 def _turned(x: Array, cos: Array, sin: Array, interleaved: bool) -> Array:
@@ -186,6 +194,9 @@ def gated_feed_forward_forward(
     Three matrices where F21 has two: with F = 8/3 C both have 8 C² numbers.
     Source: Shazeer 2020, GLU Variants Improve Transformer, equation 6.
     """
+    x, w_in, w_out = shaped(
+        "gated_feed_forward: x (..., C), w_in (C, M), w_out (F, O)", x, w_in, w_out
+    )
     if w_in.shape[-1] % 2:
         raise InputError(f"gated_feed_forward: w_in {w_in.shape} must be (C, 2 F): gate, content")
     hidden, to_hidden = ops.linear_forward(x, w_in)
@@ -226,11 +237,15 @@ def grouped_query_forward(
     The weights are cache.a, R T rows for each group.
     Source: Ainslie et al. 2023, GQA, section 2.2.
     """
+    q, k, v = shaped("grouped_query: q (..., T, A), k (..., S, K), v (..., S, K)", q, k, v)
     _check_groups(heads, groups, q.shape[-1], k.shape[-1])
+    *lead, T, _ = q.shape
+    mask = check_mask(mask, (*lead, 1, T, k.shape[-2]))
     q = _stack(split_heads(q, heads), groups)
     k, v = split_heads(k, groups), split_heads(v, groups)
     if mask is not None:
-        mask = np.concatenate([mask] * (heads // groups), axis=-2)
+        rows = np.broadcast_to(mask, (*mask.shape[:-2], T, k.shape[-2]))
+        mask = np.concatenate([rows] * (heads // groups), axis=-2)
     c, cache = ops.attention_forward(q, k, v, mask, q.shape[-1] ** -0.5)
     return merge_heads(_unstack(c, heads)), cache
 
@@ -240,8 +255,10 @@ def grouped_query_backward(dc: Array, cache: ops.AttentionCache) -> tuple[Array,
 
     A key is read by the R heads of its group   =>   dk^g = Σ_h dk^h, dv^g = Σ_h dv^h over its heads
     """
-    groups, stacked = cache.q.shape[-3:-1]
-    heads = groups * stacked // dc.shape[-2]
+    (dc,) = shaped("grouped_query: dc (..., T, A)", dc)
+    *lead, groups, stacked, D = cache.c.shape
+    heads = max(1, dc.shape[-1] // D)
+    dc = array("dc", dc, (*lead, groups * stacked // heads, heads * D))
     dq, dk, dv = ops.attention_backward(_stack(split_heads(dc, heads), groups), cache)
     return merge_heads(_unstack(dq, heads)), merge_heads(dk), merge_heads(dv)
 
@@ -336,7 +353,10 @@ def weights_of_heads(a: Array, heads: int) -> Array:
 
 def rotated_qkv(qkv: Array, heads: int, groups: int, turn: Rotation) -> tuple[Array, Array, Array]:
     """q (..., T, H D), k and v (..., T, G D) out of one array, the first two turned."""
-    D = qkv.shape[-1] // (heads + 2 * groups)
+    parts = whole("heads", heads, at_least=1) + 2 * whole("groups", groups, at_least=1)
+    if qkv.shape[-1] % parts:
+        raise InputError(f"w_qkv must have (heads + 2 groups) D columns, not {qkv.shape[-1]}")
+    D = qkv.shape[-1] // parts
     q, k, v = np.split(qkv, [heads * D, (heads + groups) * D], axis=-1)
     return _turn_heads(q, heads, turn), _turn_heads(k, groups, turn), v
 
@@ -355,7 +375,7 @@ def check_head_width(D: int) -> None:
 
 def check_groups(heads: int, groups: int) -> None:
     """Raise InputError where `groups` cannot share `heads` equally."""
-    if heads % groups:
+    if heads % whole("groups", groups, at_least=1):
         raise InputError(
             f"{heads} heads cannot be shared by {groups} groups: choose groups that divide heads"
         )
