@@ -18,6 +18,7 @@ training             batch -> loss -> backward -> step
 
 llama                GPT after 2019: the next token
 llama_blocks         what a Llama has that GPT-2 has not
+blockwise_attention  the same attention with less work, or with less memory
 bert                 encoder only: masked tokens
 bert_heads           a class, an answer
 transformer          encoder and decoder

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import ops
+from . import blockwise_attention, ops
 from .arguments import array, as_ids, shaped, whole
 from .errors import InputError
 from .model import Parameters
@@ -46,14 +46,15 @@ def merge_heads(x: Array) -> Array:
 
 
 def multi_head_forward(
-    q: Array, k: Array, v: Array, heads: int, mask: Array | None = None
-) -> tuple[Array, ops.AttentionCache]:
+    q: Array, k: Array, v: Array, heads: int, mask: Array | None = None, way: str = "whole"
+) -> tuple[Array, blockwise_attention.Cache]:
     """F20: H attentions side by side.   q (..., T, A)   k, v (..., S, A)   ->   c (..., T, A)
 
         q = [q¹ … q^H],  k = [k¹ … k^H],  v = [v¹ … v^H]      A = H D columns into H parts of D
         c = [c¹ … c^H],  c^h = attention(q^h, k^h, v^h), scale D**-0.5
 
     mask (broadcast to (..., H, T, S)): True = may look. The weights are cache.a (..., H, T, S).
+    way: "whole", or causal without a mask by "blocks" (F32) or "recomputed" (F33).
     Source: Vaswani et al. 2017, Attention Is All You Need, sections 3.2.1 and 3.2.2.
     Raises InputError where A is not divisible by heads.
     """
@@ -61,18 +62,18 @@ def multi_head_forward(
     A = q.shape[-1]
     check_heads(A, heads)
     q, k, v = (split_heads(x, heads) for x in (q, k, v))
-    c, cache = ops.attention_forward(q, k, v, mask, (A // heads) ** -0.5)
+    c, cache = blockwise_attention.attend(q, k, v, mask, (A // heads) ** -0.5, way)
     return merge_heads(c), cache
 
 
-def multi_head_backward(dc: Array, cache: ops.AttentionCache) -> tuple[Array, Array, Array]:
+def multi_head_backward(dc: Array, cache: blockwise_attention.Cache) -> tuple[Array, Array, Array]:
     """Split and merge only move numbers, so their backwards are one another.   ->  dq, dk, dv
 
     c = merge(attention(split(q), …))   =>   dq = merge(attention_backward(split(dc)).dq), …
     """
     *lead, heads, T, D = cache.c.shape
     dc = array("dc", dc, (*lead, T, heads * D))
-    dq, dk, dv = ops.attention_backward(split_heads(dc, heads), cache)
+    dq, dk, dv = blockwise_attention.attend_upwards(split_heads(dc, heads), cache)
     return merge_heads(dq), merge_heads(dk), merge_heads(dv)
 
 
@@ -80,7 +81,7 @@ class SelfAttentionCache(NamedTuple):
     """In the order of computation; attention.a holds the weights (..., H, T, T)."""
 
     to_qkv: tuple
-    attention: ops.AttentionCache
+    attention: blockwise_attention.Cache
     out: tuple
 
 
@@ -92,6 +93,7 @@ def self_attention_forward(
     b_out: Array | None,
     heads: int,
     mask: Array | None = None,
+    way: str = "whole",
 ) -> tuple[Array, SelfAttentionCache]:
     """F20 of a text on itself.   x (..., T, C)   ->   y (..., T, O)
 
@@ -103,7 +105,7 @@ def self_attention_forward(
     for every key, and softmax does not see it; its gradient is 0.
     """
     qkv, to_qkv = ops.linear_forward(x, w_qkv, b_qkv)
-    c, attention = multi_head_forward(*_parts(qkv, 3, "w_qkv"), heads, mask)
+    c, attention = multi_head_forward(*_parts(qkv, 3, "w_qkv"), heads, mask, way)
     y, out = ops.linear_forward(c, w_out, b_out)
     return y, SelfAttentionCache(to_qkv, attention, out)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import blocks, ops
+from . import blocks, blockwise_attention, ops
 from .arguments import as_texts
 from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
@@ -27,6 +27,7 @@ class GPTConfig(ModelConfig):
     heads: int = option(4, "H, the attentions side by side in each block", minimum=1)
     width: int = option(128, "C, the numbers that stand for a token; a multiple of H", minimum=1)
     dropout: float = option(0.0, "share of numbers dropped in training", minimum=0, below=1)
+    recompute: bool = option(False, "make attention weights again in the backward: less memory")
     bias: bool = option(True, "an offset in every linear map and layer normalisation")
     init_std: float = option(0.02, "standard deviation of the initial weights", above=0)
 
@@ -110,10 +111,10 @@ class GPT(Model):
         h, positions = ops.positions_forward(e, p["P"])
         h, dropout = ops.dropout_forward(h, self.config.dropout, rng)
         h = watched(watch, "embedding", h)
-        mask = ops.causal_mask(h.shape[-2])
+        way, mask = blockwise_attention.way_for(h.shape[-2], self.config.recompute)
         caches = []
         for block in _blocks(self.config):
-            h, cache = self._block_forward(h, block, mask, rng, watch)
+            h, cache = self._block_forward(h, block, mask, way, rng, watch)
             h = watched(watch, block, h)
             caches.append(cache)
         y, norm = ops.layer_norm_forward(h, *weights(p, "norm", NORM))
@@ -126,14 +127,15 @@ class GPT(Model):
         self,
         h: Array,
         block: str,
-        mask: Array,
+        mask: Array | None,
+        way: str,
         rng: np.random.Generator | None,
         watch: Watch | None,
     ) -> tuple[Array, GPTBlockCache]:
         """h ← h + attention(norm1(h))    h ← h + feed_forward(norm2(h))"""
         p, config = self.params, self.config
         y, norm1 = ops.layer_norm_forward(h, *weights(p, f"{block}.norm1", NORM))
-        attend = [*weights(p, f"{block}.attention", SELF_ATTENTION), config.heads, mask]
+        attend = [*weights(p, f"{block}.attention", SELF_ATTENTION), config.heads, mask, way]
         y, attention = blocks.self_attention_forward(y, *attend)
         y = watched(watch, f"{block}.attention", y)
         y, dropout1 = ops.dropout_forward(y, config.dropout, rng)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import blocks, llama_blocks, ops
+from . import blocks, blockwise_attention, llama_blocks, ops
 from .arguments import as_texts
 from .arrays import Array
 from .config import option
@@ -39,6 +39,7 @@ class LlamaConfig(ModelConfig):
     hidden: int = option(0, "F, the width inside the feed-forward; 0 is 8/3 C", minimum=0)
     base: float = option(10000.0, "the slowest clock of F28 turns by about 1/base a token", above=1)
     eps: float = option(1e-5, "what a norm adds to the mean square", minimum=0)
+    recompute: bool = option(False, "make attention weights again in the backward: less memory")
     tied: bool = option(True, "predict with E itself; otherwise with a table U of its own")
     init_std: float = option(0.02, "standard deviation of the initial weights", above=0)
 
@@ -138,10 +139,11 @@ class Llama(Model):
         self._check_length(T)
         h, embedding = ops.embedding_forward(self.params["E"], ids)
         h = watched(watch, "embedding", h)
-        turn, mask = self._turn(np.arange(T)), ops.causal_mask(T)
+        turn = self._turn(np.arange(T))
+        way, mask = blockwise_attention.way_for(T, self.config.recompute)
         caches = []
         for block in _blocks(self.config):
-            h, cache = self._block_forward(h, block, turn, mask, watch)
+            h, cache = self._block_forward(h, block, turn, mask, way, watch)
             h = watched(watch, block, h)
             caches.append(cache)
         y, norm = self._norm(h, "norm")
@@ -155,7 +157,8 @@ class Llama(Model):
         h: Array,
         block: str,
         turn: llama_blocks.Rotation,
-        mask: Array,
+        mask: Array | None,
+        way: str,
         watch: Watch | None,
     ) -> tuple[Array, LlamaBlockCache]:
         """h ← h + attention(norm1(h))    h ← h + feed_forward(norm2(h))"""
@@ -163,7 +166,7 @@ class Llama(Model):
         y, norm1 = self._norm(h, f"{block}.norm1")
         w = blocks.weights(p, f"{block}.attention", ATTENTION)
         y, attention = llama_blocks.grouped_self_attention_forward(
-            y, *w, config.heads, config.key_heads, turn, mask
+            y, *w, config.heads, config.key_heads, turn, mask, way
         )
         h = h + watched(watch, f"{block}.attention", y)
         y, norm2 = self._norm(h, f"{block}.norm2")
@@ -200,11 +203,7 @@ class Llama(Model):
 
     def attention_maps(self, cache: LlamaCache) -> dict[str, Array]:
         pairs = zip(_blocks(self.config), cache.blocks, strict=True)
-        heads = self.config.heads
-        return {
-            f"{block}.attention": llama_blocks.weights_of_heads(c.attention.attention.a, heads)
-            for block, c in pairs
-        }
+        return {f"{block}.attention": c.attention.attention.a for block, c in pairs}
 
     def start(self, batch_size: int = 1, padding: Any = None) -> blocks.KeyValueCache:
         """An empty past for `extend`. padding (B,): how many tokens, on the left, are no text.

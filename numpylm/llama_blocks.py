@@ -5,11 +5,12 @@ beyond those of blocks.py: G groups of heads that share their keys and values, R
 group, r a pair of columns, turned together.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from . import ops
+from . import blockwise_attention, ops
 from .arguments import array, check_mask, number, shaped, whole
 from .arrays import Array, column_dot, row_dot
 from .blocks import KeyValueCache, check_heads, merge_heads, split_heads
@@ -60,7 +61,8 @@ def rms_norm_backward(dy: Array, cache: RMSNormCache) -> tuple[Array, Array]:
 # ---- F28: rotary positions -------------------------------------------------------------------
 
 
-class Rotation(NamedTuple):
+@dataclass(frozen=True)
+class Rotation:
     """The angles by which the pairs of columns are turned: cos θ and sin θ (..., T, D/2)."""
 
     cos: Array
@@ -224,9 +226,28 @@ def gated_feed_forward_backward(
 # ---- F31: grouped-query attention ------------------------------------------------------------
 
 
+class GroupedQueryCache(NamedTuple):
+    """The cache of the attention that was made, and how its heads are grouped."""
+
+    attention: blockwise_attention.Cache
+    heads: int
+    groups: int
+
+    @property
+    def a(self) -> Array:
+        """The weights (..., H, T, S) of every head."""
+        return _unstack(self.attention.a, self.heads)
+
+
 def grouped_query_forward(
-    q: Array, k: Array, v: Array, heads: int, groups: int, mask: Array | None = None
-) -> tuple[Array, ops.AttentionCache]:
+    q: Array,
+    k: Array,
+    v: Array,
+    heads: int,
+    groups: int,
+    mask: Array | None = None,
+    way: str = "whole",
+) -> tuple[Array, GroupedQueryCache]:
     """F31: H heads share G keys and values.   q (..., T, A)   k, v (..., S, K)   ->   c (..., T, A)
 
         c^h = attention(q^h, k^g, v^g),  g = ⌊h G/H⌋,  scale D**-0.5        A = H D,  K = G D
@@ -234,33 +255,45 @@ def grouped_query_forward(
     Heads of a group stand side by side: those of group g are g R … g R + R − 1. In code they ask
     one after another, as R T queries, so that no key is copied. G = H is multi-head attention
     (F20), G = 1 multi-query attention. mask (broadcast to (..., 1, T, S)): True = may look.
-    The weights are cache.a, R T rows for each group.
+    The weights are cache.a. way: as in F20; other than "whole", every head asks a copy of its
+    keys, which are few beside the scores of a long text.
     Source: Ainslie et al. 2023, GQA, section 2.2.
     """
     q, k, v = shaped("grouped_query: q (..., T, A), k (..., S, K), v (..., S, K)", q, k, v)
     _check_groups(heads, groups, q.shape[-1], k.shape[-1])
-    *lead, T, _ = q.shape
-    mask = check_mask(mask, (*lead, 1, T, k.shape[-2]))
-    q = _stack(split_heads(q, heads), groups)
-    k, v = split_heads(k, groups), split_heads(v, groups)
-    if mask is not None:
+    q, k, v = split_heads(q, heads), split_heads(k, groups), split_heads(v, groups)
+    scale, R = q.shape[-1] ** -0.5, heads // groups
+    if way != "whole":
+        k, v = np.repeat(k, R, axis=-3), np.repeat(v, R, axis=-3)
+        c, cache = blockwise_attention.attend(q, k, v, mask, scale, way)
+        return merge_heads(c), GroupedQueryCache(cache, heads, groups)
+    *lead, _, T, _ = q.shape
+    if (mask := check_mask(mask, (*lead, 1, T, k.shape[-2]))) is not None:
         rows = np.broadcast_to(mask, (*mask.shape[:-2], T, k.shape[-2]))
-        mask = np.concatenate([rows] * (heads // groups), axis=-2)
-    c, cache = ops.attention_forward(q, k, v, mask, q.shape[-1] ** -0.5)
-    return merge_heads(_unstack(c, heads)), cache
+        mask = np.concatenate([rows] * R, axis=-2)
+    c, cache = ops.attention_forward(_stack(q, groups), k, v, mask, scale)
+    return merge_heads(_unstack(c, heads)), GroupedQueryCache(cache, heads, groups)
 
 
-def grouped_query_backward(dc: Array, cache: ops.AttentionCache) -> tuple[Array, Array, Array]:
+def grouped_query_backward(dc: Array, cache: GroupedQueryCache) -> tuple[Array, Array, Array]:
     """Split, stack and merge only move numbers.   ->  dq, dk, dv
 
     A key is read by the R heads of its group   =>   dk^g = Σ_h dk^h, dv^g = Σ_h dv^h over its heads
     """
-    (dc,) = shaped("grouped_query: dc (..., T, A)", dc)
-    *lead, groups, stacked, D = cache.c.shape
-    heads = max(1, dc.shape[-1] // D)
-    dc = array("dc", dc, (*lead, groups * stacked // heads, heads * D))
-    dq, dk, dv = ops.attention_backward(_stack(split_heads(dc, heads), groups), cache)
-    return merge_heads(_unstack(dq, heads)), merge_heads(dk), merge_heads(dv)
+    attention, heads, groups = cache
+    *lead, n, rows, D = attention.c.shape  # n rows is G R T or H T: the same
+    dc = split_heads(array("dc", dc, (*lead, n * rows // heads, heads * D)), heads)
+    if isinstance(attention, ops.AttentionCache):  # the heads of a group asked in turn
+        dq, dk, dv = ops.attention_backward(_stack(dc, groups), attention)
+        return merge_heads(_unstack(dq, heads)), merge_heads(dk), merge_heads(dv)
+    dq, dk, dv = blockwise_attention.attend_upwards(dc, attention)
+    return merge_heads(dq), *(merge_heads(_sum_of_group(dx, groups)) for dx in (dk, dv))
+
+
+def _sum_of_group(dk: Array, groups: int) -> Array:
+    """(..., G R, S, D) -> (..., G, S, D): a key that was copied gets the sum of its copies'."""
+    *lead, H, S, D = dk.shape
+    return dk.reshape(*lead, groups, H // groups, S, D).sum(axis=-3)
 
 
 def _stack(x: Array, groups: int) -> Array:
@@ -276,11 +309,11 @@ def _unstack(x: Array, heads: int) -> Array:
 
 
 class GroupedSelfAttentionCache(NamedTuple):
-    """In the order of computation; attention.a holds the weights (..., G, R T, S)."""
+    """In the order of computation; attention.a holds the weights (..., H, T, S)."""
 
     to_qkv: tuple
     turn: Rotation
-    attention: ops.AttentionCache
+    attention: GroupedQueryCache
     out: tuple
 
 
@@ -292,6 +325,7 @@ def grouped_self_attention_forward(
     groups: int,
     turn: Rotation,
     mask: Array | None = None,
+    way: str = "whole",
 ) -> tuple[Array, GroupedSelfAttentionCache]:
     """F28, F31 of a text on itself.   x (..., T, C)   ->   y (..., T, O)
 
@@ -303,7 +337,7 @@ def grouped_self_attention_forward(
     """
     qkv, to_qkv = ops.linear_forward(x, w_qkv)
     q, k, v = rotated_qkv(qkv, heads, groups, turn)
-    c, attention = grouped_query_forward(q, k, v, heads, groups, mask)
+    c, attention = grouped_query_forward(q, k, v, heads, groups, mask, way)
     y, out = ops.linear_forward(c, w_out)
     return y, GroupedSelfAttentionCache(to_qkv, turn, attention, out)
 
@@ -319,7 +353,7 @@ def grouped_self_attention_backward(
     """
     dc, dw_out, _ = ops.linear_backward(dy, cache.out)
     dq, dk, dv = grouped_query_backward(dc, cache.attention)
-    groups, D = cache.attention.k.shape[-3], cache.attention.k.shape[-1]
+    groups, D = cache.attention.groups, dq.shape[-1] // cache.attention.heads
     back = Rotation(cache.turn.cos, -cache.turn.sin)
     dq = _turn_heads(dq, dq.shape[-1] // D, back)
     dqkv = np.concatenate([dq, _turn_heads(dk, groups, back), dv], axis=-1)
@@ -346,11 +380,6 @@ def grouped_self_attention_cached(
     return ops.linear_forward(c, w_out)[0]
 
 
-def weights_of_heads(a: Array, heads: int) -> Array:
-    """The weights (..., H, T, S) of every head, out of those of F31's groups."""
-    return _unstack(a, heads)
-
-
 def rotated_qkv(qkv: Array, heads: int, groups: int, turn: Rotation) -> tuple[Array, Array, Array]:
     """q (..., T, H D), k and v (..., T, G D) out of one array, the first two turned."""
     parts = whole("heads", heads, at_least=1) + 2 * whole("groups", groups, at_least=1)
@@ -363,7 +392,7 @@ def rotated_qkv(qkv: Array, heads: int, groups: int, turn: Rotation) -> tuple[Ar
 
 def _turn_heads(x: Array, heads: int, turn: Rotation) -> Array:
     """Every head (..., T, H D) turned by the angles of its places."""
-    turn = Rotation(*(angle[..., None, :, :] for angle in turn))
+    turn = Rotation(turn.cos[..., None, :, :], turn.sin[..., None, :, :])
     return merge_heads(rotary_forward(split_heads(x, heads), turn)[0])
 
 

@@ -235,4 +235,24 @@ SAID = {
         r"dk^g = \sum_h dk^h, \quad dv^g = \sum_h dv^h": "dk^g = Σ_h dk^h, dv^g = Σ_h dv^h",
         r"dc = dy W_{\mathrm{out}}^T": "dc = dy w_outᵀ",
     },
+    "F32": {
+        r"c_i = \sum_{j \leq i} a_{ij} v_j": "c_i = Σ_{j ≤ i} a_ij v_j",
+        r"dk_j = \sum_{\mathrm{blocks}} dk_j, \quad dv_j = \sum_{\mathrm{blocks}} dv_j": (
+            "dk_j = Σ_blocks dk_j, dv_j = Σ_blocks dv_j"
+        ),
+    },
+    "F33": {
+        r"\mu' = \max(\mu, \max_j s_{ij})": "μ' = max(μ, max_j s_ij)",
+        r"\lambda' = \exp(\mu - \mu') \lambda + \sum_j \exp(s_{ij} - \mu')": (
+            "λ' = exp(μ − μ') λ + Σ_j exp(s_ij − μ')"
+        ),
+        r"c' = \exp(\mu - \mu') c + \sum_j \exp(s_{ij} - \mu') v_j": (
+            "c' = exp(μ − μ') c + Σ_j exp(s_ij − μ') v_j"
+        ),
+        r"c_i = \frac{c}{\lambda}": "c_i = c / λ",
+        r"a_{ij} = \frac{\exp(s_{ij} - \mu_i)}{\lambda_i}": "a_ij = exp(s_ij − μ_i) / λ_i",
+        r"ds_{ij} = a_{ij} \left( dc_i \cdot v_j - dc_i \cdot c_i \right)": (
+            "ds_ij = a_ij (dc_i·v_j − dc_i·c_i)"
+        ),
+    },
 }

@@ -20,6 +20,8 @@ from numpylm.course.problems import (
     counting,
     learning,
     listing,
+    llama,
+    long_texts,
     one_matrix,
     outgrowing,
     reading,
@@ -174,6 +176,39 @@ RIGHT = {
         s.future_pairs,
         s.future_rows,
         s.future(lambda T: range(T), lambda j: (slice(None), slice(0, j))),
+    ],
+    llama.SIZE: [
+        lambda x: np.sqrt((x**2).mean(-1, keepdims=True)),
+        lambda x: np.linalg.norm(x, axis=-1)[..., None] / np.sqrt(x.shape[-1]),
+        lambda x: np.sqrt(np.einsum("...c,...c->...", x, x) / x.shape[-1]).reshape(
+            *x.shape[:-1], 1
+        ),
+    ],
+    llama.TURN: [
+        lambda p, t: np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]) @ p,
+        lambda p, t: (lambda z: [z.real, z.imag])((p[0] + 1j * p[1]) * np.exp(1j * t)),
+        lambda p, t: (p[0] * math.cos(t) - p[1] * math.sin(t),
+                      p[0] * math.sin(t) + p[1] * math.cos(t)),
+    ],
+    llama.CACHE: [
+        lambda L, G, D, T: 2 * L * G * D * T,
+        lambda L, G, D, T: sum(2 * G * D for _ in range(L) for _ in range(T)),
+        lambda L, G, D, T: np.prod([2, L, G, D, T]),
+    ],
+    long_texts.SCORES: [
+        lambda T, N: N * N * (T // N) * (T // N + 1) // 2,
+        lambda T, N: sum((i // N + 1) * N for i in range(T)),
+        lambda T, N: float(np.kron(np.tri(T // N), np.ones((N, N))).sum()),
+    ],
+    long_texts.ONLINE_SUM: [
+        lambda s: (s.max(), exp(s - s.max()).sum()),
+        lambda s: [float(max(s)), sum(math.exp(x - max(s)) for x in s)],
+        lambda s: (lambda m: np.array([m, exp(np.logaddexp.reduce(s) - m)]))(s.max()),
+    ],
+    long_texts.WEIGHTS: [
+        lambda s, m, t: exp(s - m) / t,
+        lambda s, m, t: [math.exp(x - m - math.log(t)) for x in s],
+        lambda s, m, t: exp(s - (m + log(t))),
     ],
     outgrowing.AVERAGE: [
         s.average_loop,
@@ -490,6 +525,49 @@ WRONG = {
         (s.future(lambda T: range(1, T), lambda j: (slice(None), j - 1)), "just before"),
         (s.future_changes_ids, "changes its argument ids"),
         (lambda f, ids, V: False, "always says False"),
+    ],
+    llama.SIZE: [
+        (lambda x: np.linalg.norm(x, axis=-1, keepdims=True), "sum of squares"),
+        (lambda x: np.sqrt(x.var(-1, keepdims=True)), "mean is subtracted"),
+        (lambda x: np.sqrt((x * x).mean(-1)), "keepdims"),
+        (lambda x: (x * x).mean(-1, keepdims=True), "root is missing"),
+        (lambda x: x / np.sqrt((x * x).mean(-1, keepdims=True)), "size is asked for"),
+        (lambda x: np.sqrt((x * x).mean()), "axis=-1"),
+    ],
+    llama.TURN: [
+        (lambda p, t: np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]]) @ p, "other way"),
+        (lambda p, t: np.array([[np.cos(t), np.sin(t)], [np.sin(t), np.cos(t)]]) @ p, "plus"),
+        (lambda p, t: llama.TURN.solution(p, t * math.pi / 180), "degrees"),
+        (lambda p, t: p * np.cos(t), "partner"),
+        (lambda p, t: np.array([[np.sin(t), -np.cos(t)], [np.cos(t), np.sin(t)]]) @ p, "exchanged"),
+    ],
+    llama.CACHE: [
+        (lambda L, G, D, T: L * G * D * T, "values as well"),
+        (lambda L, G, D, T: 3 * L * G * D * T, "queries"),
+        (lambda L, G, D, T: 2 * G * D * T, "one layer"),
+        (lambda L, G, D, T: 2 * L * G * D, "one token"),
+        (lambda L, G, D, T: 2 * L * G * D * T * 4, "bytes"),
+    ],
+    long_texts.SCORES: [
+        (lambda T, N: T**2, "whole square"),
+        (lambda T, N: (T + 1) * T // 2, "mask lets live"),
+        (lambda T, N: sum(N * n for n in range(0, T, N)), "its own"),
+        (lambda T, N: sum(n for n in range(N, T + 1, N)), "one row"),
+        (lambda T, N: T * T / 2, "half of the square"),
+    ],
+    long_texts.ONLINE_SUM: [
+        (lambda s: (max(s), exp(s).sum()), "subtract the largest"),
+        (lambda s: exp(s - s.max()).sum(), "λ alone"),
+        (lambda s: (exp(s - s.max()).sum(), s.max()), "other order"),
+        (lambda s: np.logaddexp.reduce(s), "log Σ exp"),
+        (lambda s: (s.max(), log(exp(s - s.max()).sum())), "logarithm of the sum"),
+    ],
+    long_texts.WEIGHTS: [
+        (lambda s, m, t: exp(s - m), "not divided"),
+        (lambda s, m, t: exp(s) / t, "not subtracted"),
+        (lambda s, m, t: s - m - log(t), "logarithms"),
+        (lambda s, m, t: exp(s - m - t), "inside exp"),
+        (lambda s, m, t: exp(s) / exp(m) / t, "subtract first"),
     ],
     outgrowing.AVERAGE: [
         (lambda g, n: g.mean(axis=0), "every share counts the same"),

@@ -11,7 +11,7 @@ from formula_texts import SAID
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
 
-from numpylm import blocks, llama_blocks, ops
+from numpylm import blocks, blockwise_attention, llama_blocks, ops
 from numpylm.book.index import Index
 from numpylm.book.text import shapes
 from numpylm.checks import gradient_cases
@@ -102,7 +102,7 @@ def test_every_function_of_the_table_carries_the_id_in_its_docstring(f):
 
 
 def test_every_forward_belongs_to_a_formula():
-    for module in (ops, blocks, llama_blocks):
+    for module in (ops, blocks, llama_blocks, blockwise_attention):
         for name, function in vars(module).items():
             if name.endswith("_forward") and function.__module__ == module.__name__:
                 assert formulas_of(function), name

@@ -38,7 +38,7 @@ ACROSS = {  # pages that are no module, and how they are called
 PARTS = {  # the reading order
     "The mathematics, and a model of one matrix": "ops attention_lm gradcheck",
     "GPT, and how it learns": "model blocks gpt optim training",
-    "Its relatives": "llama llama_blocks bert bert_heads transformer watching",
+    "Its relatives": "llama llama_blocks blockwise_attention bert bert_heads transformer watching",
     "From text to batches": "tokenizers unicode_text languages corpora encodings batches",
     "From logits to text and scores": "sampling translate metrics answers",
     "Runs, files and options": "train_config divergence reports runs trained logs recipes signals "
@@ -64,7 +64,8 @@ PARTS = {  # the reading order
     "course.problems.counting course.problems.one_matrix course.problems.checking "
     "course.problems.learning course.problems.repairs course.problems.writing "
     "course.problems.reading course.problems.translating course.problems.listing "
-    "course.problems.outgrowing course.ladder "
+    "course.problems.outgrowing course.problems.llama course.problems.long_texts "
+    " course.ladder "
     "course.induction course.course_figures course.notebook_files",
     "The four tasks": "tasks tasks.run tasks.translation tasks.generation tasks.sentiment "
     "tasks.question_answering tasks.compositions tasks.tools",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import blocks, llama_blocks, ops
+from .. import blocks, blockwise_attention, llama_blocks, ops
 from ..attention_lm import AttentionLM, AttentionLMConfig
 from ..bert import BERTConfig, BERTForMaskedLM
 from ..bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan
@@ -121,7 +121,11 @@ def block_cases() -> list[OpCase]:
         *(("feed_forward", name, (x, *forward, name)) for name in blocks.ACTIVATIONS),
         ("feed_forward", "no biases", (x, *_without_biases(forward))),
     ]
-    return [*(OpCase(*case, module=blocks) for case in cases), *_llama_block_cases()]
+    return [
+        *(OpCase(*case, module=blocks) for case in cases),
+        *_llama_block_cases(),
+        *_blockwise_cases(),
+    ]
 
 
 def _llama_block_cases() -> list[OpCase]:
@@ -149,6 +153,21 @@ def _llama_block_cases() -> list[OpCase]:
         ("grouped_self_attention", "all", (x, qkv, out, H, G, turn)),
     ]
     return [OpCase(*case, module=llama_blocks) for case in cases]
+
+
+def _blockwise_cases() -> list[OpCase]:
+    """At least one case for each pair in blockwise_attention.py: blocks of 2, and one for all."""
+    normal = np.random.default_rng(9).normal
+    few = normal(size=(B, T, C)), normal(size=(B, S, C)), normal(size=(B, S, V))
+    cases = [
+        (op, variant, args)
+        for op in ("causal_attention", "online_attention")
+        for variant, args in (
+            ("blocks of 2", (*few, 0.7, 2)),
+            ("one block", (*few, 0.7, 9)),
+        )
+    ]
+    return [OpCase(*case, module=blockwise_attention) for case in cases]
 
 
 def _without_biases(weights: tuple) -> tuple:

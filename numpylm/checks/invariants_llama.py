@@ -1,10 +1,10 @@
-"""The invariants of RMSNorm, rotary positions, gates and groups: see invariants.py."""
+"""The invariants of Llama's parts, and of attention in blocks: see invariants.py."""
 
 from copy import deepcopy
 
 import numpy as np
 
-from .. import blocks, llama_blocks
+from .. import blocks, blockwise_attention, llama_blocks, ops
 from .gradient_cases import OpCase
 from .invariants import Pairs, alone, of_cases, run
 
@@ -140,3 +140,30 @@ def the_place_of_a_text_does_not_matter(case: OpCase) -> Pairs:
         yield dx_moved, dx
     yield np.sum(x * grads[0]), np.sum(w_qkv * grads[1])
     yield np.sum(w_out * grads[2]), np.sum(y * dy)
+
+
+@of_cases("causal_attention", "online_attention")
+def blocks_of_any_size_are_attention_under_the_mask(case: OpCase) -> Pairs:
+    q, k, v, scale, _ = case.args
+    mask = ops.causal_mask(q.shape[-2], k.shape[-2])
+    c, cache = ops.attention_forward(q, k, v, mask, scale)
+    _, _, dc = run(case)
+    grads = ops.attention_backward(dc, cache)
+    for block in (1, 2, 3, 100):
+        y, found, _ = run(case._replace(args=(q, k, v, scale, block)), dc)
+        yield y, c
+        yield from zip(found, grads, strict=True)
+        made, in_blocks = case.module.__dict__[f"{case.op}_forward"](q, k, v, scale, block)
+        yield made, c
+        yield in_blocks.a, cache.a
+
+
+@alone("online_attention", "causal_attention")
+def extreme_scores_in_blocks_have_exact_weights() -> Pairs:
+    """A later block with a score that is larger by 20000 leaves nothing of the earlier ones."""
+    q, v = np.ones((3, 1)), np.array([[1.0], [10.0], [100.0]])
+    for k, due in (([0, 1e4, 2e4], [1, 10, 100]), ([2e4, 1e4, -1e4], [1, 1, 1])):
+        for name in ("causal", "online"):
+            attention = getattr(blockwise_attention, f"{name}_attention_forward")
+            c, _ = attention(q, np.array(k, float)[:, None], v, 1.0, 1)
+            yield c[:, 0], np.array(due, float)

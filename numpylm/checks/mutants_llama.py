@@ -1,4 +1,4 @@
-"""Mistakes in Llama and what it is made of: part of the registry, mutants.py."""
+"""Mistakes in Llama's parts and in blocks of attention: part of the registry, mutants.py."""
 
 from .mutation import Mutant, edit, mistakes, scaled, zero
 
@@ -338,4 +338,75 @@ LLAMA = [
     ),
 ]
 
-LLAMAS = [*RMS_NORM, *ROTARY, *GATED, *GROUPED, *LLAMA]
+BLOCKWISE = [
+    *mistakes(
+        "causal_attention_backward",
+        "F32",
+        (
+            "keys of the last block",
+            "dk is that of the last block that read a key: = for +=",
+            edit("dk[seen] += dk_part", "dk[seen] = dk_part"),
+        ),
+        (
+            "values of the last block",
+            "dv is that of the last block that read it: = for +=",
+            edit("dv[seen] += dv_part", "dv[seen] = dv_part"),
+        ),
+        (
+            "queries of the first block",
+            "every block is given the first rows of dc",
+            edit("dc[..., start:stop, :]", "dc[..., : stop - start, :]"),
+        ),
+    ),
+    *mistakes(
+        "causal_attention_forward",
+        "F32",
+        (
+            "no mask inside a block",
+            "a query sees what comes later in its own block",
+            edit("v[seen], mask, scale)", "v[seen], None, scale)"),
+        ),
+    ),
+    *mistakes(
+        "online_attention_forward",
+        "F33",
+        (
+            "the sum is not scaled down",
+            "λ is added up without exp(μ − μ')",
+            edit("total[rows] = kept * total[rows] +", "total[rows] = total[rows] +"),
+        ),
+        (
+            "the context is not scaled down",
+            "c is added up without exp(μ − μ')",
+            edit("c[rows] = kept * c[rows] +", "c[rows] = c[rows] +"),
+        ),
+        (
+            "the maximum of the block alone",
+            "μ' is the maximum of one block, not of all",
+            edit("np.maximum(top[rows], row_max(s))", "row_max(s)"),
+        ),
+    ),
+    *mistakes(
+        "online_attention_backward",
+        "F33",
+        ("weights not divided", "a_ij lacks 1/λ_i", edit(" / total[rows]", "")),
+        ("no sum over the row", "ds_ij lacks − dc_i·c_i", edit(" - along[rows]", "")),
+        ("scale missing", "ds_ij lacks the scale", edit("along[rows]) * scale", "along[rows])")),
+        (
+            "queries of the last block",
+            "dq is that of the last block of keys: = for +=",
+            edit("dq[rows] += ds", "dq[rows] = ds"),
+        ),
+    ),
+    *mistakes(
+        "_scores",
+        "F33",
+        (
+            "one step into the future",
+            "a query sees the key behind its own",
+            edit("j <= i[:, None]", "j <= i[:, None] + 1"),
+        ),
+    ),
+]
+
+LLAMAS = [*RMS_NORM, *ROTARY, *GATED, *GROUPED, *LLAMA, *BLOCKWISE]

@@ -45,6 +45,7 @@ SUBJECTS = {  # helpers are looked at by way of those who use them
     "Optimizer": ("Adam", "SGD"),
     "_turned": ("rotary", "grouped_self_attention"),
     "rotation": ("rotary", "Llama"),
+    "_scores": ("online_attention",),
     "_stack": ("grouped_query",),
     "rotated_qkv": ("grouped_self_attention",),
 }

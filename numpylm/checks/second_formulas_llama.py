@@ -1,4 +1,4 @@
-"""The formulas of Llama once more, in dual numbers: see second_formulas.py.
+"""The formulas of Llama and of long contexts once more, in dual numbers: see second_formulas.py.
 
 A rotation is a complex product here, where the code has sines and cosines; a group's keys are
 copied for every head, where the code lets the heads of a group ask in turn.
@@ -101,7 +101,27 @@ class _Turn:
         self.cos, self.sin = cos, sin
 
 
+def causal_attention(q: Dual, k: Dual, v: Dual, scale: float, block: int) -> Dual:
+    """F32, with every score of the square"""
+    T, S = q.value.shape[-2], k.value.shape[-2]
+    return attention(q, k, v, np.arange(S) <= np.arange(S - T, S)[:, None], scale)
+
+
+def online_attention(*args: Any) -> Dual:
+    """F33 is F32"""
+    return causal_attention(*args)
+
+
 LLAMA_FORMULAS = {
     f.__name__: f
-    for f in (rms_norm, rotary, silu, gated_feed_forward, grouped_query, grouped_self_attention)
+    for f in (
+        rms_norm,
+        rotary,
+        silu,
+        gated_feed_forward,
+        grouped_query,
+        grouped_self_attention,
+        causal_attention,
+        online_attention,
+    )
 }

@@ -456,6 +456,31 @@ _TABLE = (
         ),
         "Ainslie et al. 2023, GQA, section 2.2",
     ),
+    Formula(
+        "F32",
+        "causal attention in blocks of queries",
+        (r"c_i = \sum_{j \leq i} a_{ij} v_j",),
+        (r"dk_j = \sum_{\mathrm{blocks}} dk_j, \quad dv_j = \sum_{\mathrm{blocks}} dv_j",),
+        ("blockwise_attention.causal_attention_forward",),
+        "F2 and F3, of which the part above the diagonal is left out",
+    ),
+    Formula(
+        "F33",
+        "attention over blocks of keys",
+        (
+            r"\mu' = \max(\mu, \max_j s_{ij})",
+            r"\lambda' = \exp(\mu - \mu') \lambda + \sum_j \exp(s_{ij} - \mu')",
+            r"c' = \exp(\mu - \mu') c + \sum_j \exp(s_{ij} - \mu') v_j",
+            r"c_i = \frac{c}{\lambda}",
+        ),
+        (
+            r"a_{ij} = \frac{\exp(s_{ij} - \mu_i)}{\lambda_i}",
+            r"ds_{ij} = a_{ij} \left( dc_i \cdot v_j - dc_i \cdot c_i \right)",
+        ),
+        ("blockwise_attention.online_attention_forward",),
+        "Milakov and Gimelshein 2018, Online normalizer calculation for softmax, algorithm 3; "
+        "Dao et al. 2022, FlashAttention, algorithm 1",
+    ),
 )
 
 FORMULAS: dict[str, Formula] = {f.id: f for f in _TABLE}
@@ -511,6 +536,8 @@ MODEL = {
     "u": "what goes into an activation",
     "f": "an activation",
     "g": "what opens a gate; of heads, the group",
+    r"\mu": "the largest score of a row, so far",
+    r"\lambda": "the sum of a row's exponentials, so far",
     r"\theta": "the angle by which a pair of columns is turned",
     r"\rho": "the size of a row, its root mean square",
     "m": "what dropout multiplies by",

@@ -10,6 +10,8 @@ writing           temperature, top-p, the mask of a cache, an induction head
 reading           hidden tokens, both sides, spans, precision and recall
 translating       decoder masks, smoothing, beam search
 listing           targets, loss and size of the article's listing
+llama             the size of a row, a turned pair, what a cache holds
+long_texts        scores made, a sum in one pass, weights made again
 outgrowing        averages over workers, foreign weights, the work of a step
 
 A mistake is the solution with other options, or a function of its own; exercises.py compares.
