@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numpylm.bert import BERTConfig, BERTForMaskedLM
+from numpylm.checks.contract_causality import causal_trials
 from numpylm.checks.contracts import Contender, causality, independence
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.transformer import Transformer, TransformerConfig
@@ -106,6 +107,21 @@ def test_a_long_context_is_tried_in_parts_and_the_verdict_names_them():
     assert "Not tried" not in causality(cheat(lambda x, E: 0 * E[x], T=64)).says
 
 
+def test_every_position_is_changed_in_every_row_to_every_word_and_the_last_token_too():
+    contender = cheat(lambda x, E: 0 * E[x], T=20)
+    trials = [*causal_trials(contender, np.random.default_rng(0))]
+    shape = trials[0].base.shape
+    words, alone, rest = {j: set() for j in range(1, 20)}, set(), set()
+    for base, changed, fixed, j in (t for t in trials if t.base.shape == shape):
+        moved = base != changed
+        assert moved[:, j].all() and not moved[fixed].any()
+        words[j] |= set(changed[:, j].tolist())
+        (rest if moved[:, j:].all() else alone).add(j)
+    assert all(found == set(range(V)) for found in words.values())
+    assert rest == alone | {19} == {*range(1, 20)}
+    assert any((base == base[:, :1]).all(axis=1).any() for base, *_ in trials)  # of one word
+
+
 # ---- rounding --------------------------------------------------------------------------------
 
 
@@ -146,16 +162,19 @@ def test_a18_an_honest_model_that_rounds_is_kept_to_rounding(model, dtype):
 
 
 def test_a_leak_below_the_rounding_of_float32_is_seen_in_float64():
-    verdict = causality(fft_model(np.float32, leak=1e-6))
+    verdict = causality(fft_model(np.float32, leak=3e-9))
     assert verdict.state == "broken" and "at 10" in verdict.says
 
 
-def test_rounding_of_which_no_second_precision_can_be_had_is_undecided():
+@pytest.mark.parametrize(
+    "dtype, words", [(np.float32, "which only float64 tells apart"), (np.float64, "no weights")]
+)
+def test_rounding_of_which_no_second_precision_can_be_had_is_undecided(dtype, words):
     def f(ids):
-        return fft_model(np.float32, T=24).f(ids)  # weights that are made at each call
+        return fft_model(dtype, T=24).f(ids)  # weights that are made at each call
 
     verdict = causality(Contender(f, V, 24))
-    assert verdict.state == "undecided" and "which only float64 tells apart" in verdict.says
+    assert verdict.state == "undecided" and words in verdict.says
 
 
 # ---- large scores ----------------------------------------------------------------------------
@@ -191,6 +210,13 @@ def test_a_finite_mask_is_seen_in_a_model_without_params(large, dtype):
     assert verdict.state == "broken" and "finite" in verdict.says
 
 
+def test_small_weights_hide_no_finite_mask():
+    net = Net(lambda s, m: s + np.where(m, 0, -1e9), np.float64)
+    for w in net.weights.values():
+        w *= 0.02
+    assert causality(Contender(net, V, 16)).state == "broken"
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_a_mask_by_where_is_kept_in_a_model_without_params(dtype):
     net = Net(lambda s, m: np.where(m, s, dtype(-np.inf)), dtype)
@@ -202,9 +228,15 @@ def test_a_mask_by_where_is_kept_in_a_model_without_params(dtype):
 
 
 def test_a_mask_kept_as_an_array_is_no_weight():
-    hidden = np.triu(np.full((16, 16), -1e9), 1)
-    none = np.triu(np.full((16, 16), -np.inf), 1)
-    for mask, state in ((hidden, "broken"), (none, "kept")):
+    past = np.tri(16, dtype=bool)
+    distances = -0.1 * np.abs(np.subtract.outer(np.arange(16), np.arange(16)))
+    masks = [
+        (np.where(past, 0.0, -1e9), "broken"),
+        (np.where(past, distances, -1e4), "broken"),
+        (np.where(past, 0.0, -np.inf), "kept"),
+        (np.where(past, distances, -np.inf), "kept"),
+    ]
+    for mask, state in masks:
         net = Net(lambda s, m, mask=mask: s + mask[: s.shape[1], : s.shape[1]], np.float64)
         assert causality(Contender(net, V, 16)).state == state
 
