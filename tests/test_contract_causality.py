@@ -210,6 +210,17 @@ def test_a_finite_mask_is_seen_in_a_model_without_params(large, dtype):
     assert verdict.state == "broken" and "finite" in verdict.says
 
 
+def test_a_mask_kept_as_an_array_does_not_grow_with_the_scores():
+    E, place = weights(V, C), np.arange(16)
+    mask = np.where(np.tri(16, dtype=bool), -0.1 * np.abs(place[:, None] - place), -1e9)
+
+    def f(ids):
+        e, T = E[ids], ids.shape[1]
+        return softmax(e @ e.swapaxes(1, 2) + mask[:T, :T]) @ e @ E.T
+
+    assert causality(Contender(f, V, 16)).state == "broken"
+
+
 def test_small_weights_hide_no_finite_mask():
     net = Net(lambda s, m: s + np.where(m, 0, -1e9), np.float64)
     for w in net.weights.values():

@@ -49,6 +49,7 @@ def test_held_out_text_that_is_apart_is_kept(train, heldout):
         (S, S[5000:7000], "100.0%"),
         (S, np.concatenate([H[:1800], S[100:300]]), "passage is of 200 tokens, at 1800"),
         (S, np.concatenate([H[:900], S[500:600], H[900:]]), "of 100 tokens, at 900"),
+        (S, np.concatenate([markov(8000, 3), S[500:570]]), "a passage of 70 tokens, at 8000"),
         (S[:18_064], S[18_000:], "of 64 tokens, at 0"),
         (*windows(1, "random"), "before the split"),
         (*windows(4, "random"), "moved on by 4"),
@@ -66,6 +67,11 @@ def test_held_out_text_that_was_trained_on_is_found(train, heldout, words):
 )
 def test_where_chance_explains_it_all_nothing_is_told(train, heldout):
     assert heldout_is_apart(train, heldout).state == "undecided"
+
+
+def test_a_window_has_a_neighbour_before_it_or_after_it():
+    verdict = heldout_is_apart(*windows(1, "random"))
+    assert verdict.numbers["share"] > 1 - 0.3**2  # a fifth of all rows is held out
 
 
 def test_a_corpus_of_ours_is_never_accused_and_with_training_rows_it_is():

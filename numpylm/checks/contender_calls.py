@@ -63,8 +63,11 @@ def caller(f: Any) -> Callable[[Array], Any]:
 
 
 def takes(module: Any, name: str) -> bool:
-    """Whether its forward has an argument of this name."""
-    return name in inspect.signature(module.forward).parameters
+    """Whether its forward has an argument of this name, as far as it tells."""
+    try:
+        return name in inspect.signature(module.forward).parameters
+    except ValueError:  # a scripted module
+        return False
 
 
 def masked_call(module: Any) -> Callable[[Array, Array], Any]:
