@@ -90,12 +90,12 @@ def test_a_leak_in_one_single_way_is_seen(way):
 
 def test_a_word_of_many_is_seen_and_where_not_all_could_be_tried_it_says_so():
     def leak(x, E):
-        return where(np.roll(x, -1, axis=1) == 470, after(x, E))
+        return where(np.roll(x, -1, axis=1) == 190, after(x, E))
 
-    assert causality(cheat(leak, T=64, V=500)).state == "broken"
-    verdict = causality(cheat(lambda x, E: 0 * E[x], T=8, V=6000))
-    tried = int(verdict.says.split(" of 6000 words")[0].split()[-1])
-    assert verdict.passed and tried < 6000
+    assert causality(cheat(leak, T=32, V=200)).state == "broken"
+    verdict = causality(cheat(lambda x, E: 0 * E[x], T=8, V=2000, budget=2**14))
+    tried = int(verdict.says.split(" of 2000 words")[0].split()[-1])
+    assert verdict.passed and tried < 2000
 
 
 def test_a_long_context_is_tried_in_parts_and_the_verdict_names_them():
