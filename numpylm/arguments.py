@@ -34,6 +34,14 @@ def array(name: str, value: Any, shape: Shape | None = None) -> Array:
     return value
 
 
+def real_array(name: str, value: Any) -> Array:
+    """`array`, of numbers that can be compared."""
+    x = array(name, value)
+    if x.dtype.kind == "c":
+        raise InputError(f"{name} must be real numbers, not {x.dtype}")
+    return x
+
+
 def plain(name: str, value: Any) -> Array:
     """`value` as a plain array, whatever it holds."""
     if isinstance(value, np.ma.MaskedArray):
@@ -159,11 +167,18 @@ def as_ids(name: str, ids: Any) -> Array:
     return ids.astype(IDS)
 
 
-def as_texts(ids: Any) -> Array:
-    """`ids` as an array (..., T); InputError for one number, and for rows of different lengths."""
-    ids = as_ids("ids", ids)
+def as_texts(ids: Any, name: str = "ids") -> Array:
+    """as_ids of texts (..., T); InputError for one number, and for texts of no token."""
+    ids = as_ids(name, ids)
     if not ids.ndim:
-        raise InputError(f"ids must be a text (T,) or texts (..., T) of tokens, not {ids.item()!r}")
+        raise InputError(f"{name} must be a text (T,) or texts (..., T) of tokens, not {ids}")
+    return check_some(name, ids)
+
+
+def check_some(name: str, ids: Array) -> Array:
+    """`ids`, if there are any."""
+    if not ids.size:
+        raise InputError(f"{name} are empty, of shape {ids.shape}: give at least one")
     return ids
 
 
@@ -171,9 +186,7 @@ def check_ids(
     name: str, ids: Any, size: int, ignore: int | None = None, what: str = VOCABULARY
 ) -> Array:
     """as_ids, if they are in [0, size) or equal to `ignore`; `what` says what has that size."""
-    ids = as_ids(name, ids)
-    if not ids.size:
-        raise InputError(f"{name} are empty, of shape {ids.shape}: give at least one")
+    ids = check_some(name, as_ids(name, ids))
     named = ids if ignore is None else np.where(ids == ignore, 0, ids)
     if named.view(UNSIGNED).max() >= size:  # a negative number is a huge one there
         wrong = named[(named < 0) | (named >= size)]
@@ -240,6 +253,17 @@ def _within(name: str, value: Any, bounds: dict[str, float]) -> None:
     if not all([HOLDS[words](value, bound) for words, bound in bounds.items()]):
         wanted = [f"{words.replace('_', ' ')} {bound}" for words, bound in bounds.items()]
         raise InputError(f"{name} must be {' and '.join(wanted)}, not {value}")
+
+
+def float_dtype(name: str, dtype: Any) -> np.dtype:
+    """`dtype`, if it is one that everything here is computed in."""
+    try:
+        found = np.dtype(dtype)
+    except (TypeError, ValueError):
+        found = None
+    if found not in FLOATS:
+        raise InputError(f"{name} must be float32 to train or float64 to check, not {dtype!r}")
+    return found
 
 
 def generator(name: str, rng: Any) -> np.random.Generator:

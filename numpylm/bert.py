@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import blocks, ops
-from .arguments import as_ids, check_ids, plain
+from .arguments import as_ids, check_ids, generator, number, plain, whole
 from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .errors import InputError
@@ -352,10 +352,12 @@ def mask_tokens(
     Raises InputError for a rate outside (0, 1], ids outside the vocabulary, and where every id is
     special.
     """
-    if not 0 < rate <= 1:
-        raise InputError(f"rate must lie in (0, 1], the share of tokens to hide, not {rate}")
+    rate, rng = number("rate", rate, above=0, at_most=1), generator("rng", rng)
+    vocab_size = whole("vocab_size", vocab_size, at_least=1, at_most=2**31 - 1)
     ids = check_ids("ids", ids, vocab_size)
-    special = check_ids("mask_id and special", [mask_id, *special], vocab_size)
+    mask_id = whole("mask_id", mask_id, at_least=0)
+    special = np.append(as_ids("special", special), mask_id)
+    check_ids("mask_id and special", special, vocab_size)
     words = np.setdiff1d(np.arange(vocab_size), special)
     can = np.flatnonzero(~np.isin(ids, special))
     if not can.size:

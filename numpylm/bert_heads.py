@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import ops
-from .arguments import check_ids
+from .arguments import check_ids, real_array
 from .bert import BERT, LINEAR, BERTConfig
 from .blocks import Shapes, put, weights
 from .config import option
@@ -137,6 +137,9 @@ def best_span(logits: Array) -> Array:
     sum largest: no pair is looked at twice. Of equal sums the earliest end, then start, is taken.
     Source: Devlin et al. 2019, BERT, section 4.2.
     """
+    logits = real_array("logits", logits)
+    if logits.ndim < 2 or logits.shape[-2] != 2 or not logits.size:
+        raise InputError(f"logits {logits.shape} must be (..., 2, T): of the start, of the end")
     start, end = logits[..., 0, :], logits[..., 1, :]
     best = np.maximum.accumulate(start, axis=-1) + end
     stop = best.argmax(axis=-1)

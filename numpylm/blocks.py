@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import blockwise_attention, ops
-from .arguments import array, as_ids, shaped, whole
+from .arguments import array, as_ids, float_dtype, shaped, whole
 from .errors import InputError
 from .model import Parameters
 from .ops import Array
@@ -26,7 +26,7 @@ from .ops import Array
 
 def check_heads(width: int, heads: int) -> None:
     """Raise InputError where `heads` cannot share `width` numbers equally."""
-    if whole("heads", heads, at_least=1) and width % heads:
+    if whole("width", width, at_least=1) % whole("heads", heads, at_least=1):
         raise InputError(
             f"width {width} cannot be shared by {heads} heads: choose a width that is a multiple "
             "of heads"
@@ -240,8 +240,10 @@ class KeyValueCache:
     """
 
     def __init__(self, layers: int, B: int, N: int, A: int, dtype: Any, padding: Any = None):
-        self.keys = np.zeros((layers, B, N, A), dtype)
-        self.values = np.zeros((layers, B, N, A), dtype)
+        sizes = zip(("layers", "B", "N", "A"), (layers, B, N, A), strict=True)
+        shape = tuple(whole(name, size, at_least=1) for name, size in sizes)
+        self.keys = np.zeros(shape, float_dtype("dtype", dtype))
+        self.values = np.zeros_like(self.keys)
         self.length = 0
         self.padding = np.zeros(B, np.intp) if padding is None else as_ids("padding", padding)
         if self.padding.shape != (B,) or (self.padding < 0).any():
@@ -256,7 +258,12 @@ class KeyValueCache:
         another B, and where the tokens do not fit.
         """
         _, B, N, _ = self.keys.shape
-        if len(shape) != 2 or shape[0] != B or not 0 < shape[1] <= N - self.length:
+        if (
+            not isinstance(shape, tuple)
+            or len(shape) != 2
+            or shape[0] != B
+            or not 0 < shape[1] <= N - self.length
+        ):
             raise InputError(
                 f"ids {shape} must be (B, T) with B = {B} and 1 ≤ T ≤ {N - self.length}: the cache "
                 f"holds {self.length} of {N} tokens; if it is full, start anew from the last ones"

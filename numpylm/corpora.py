@@ -12,13 +12,12 @@ import urllib.request
 from dataclasses import dataclass, replace
 from functools import cached_property
 from http.client import HTTPException
-from operator import index
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .arguments import check_ids
+from .arguments import check_ids, whole
 from .config import Config, option
 from .encodings import decode_text
 from .errors import InputError
@@ -382,7 +381,7 @@ def unigram_nats(train: np.ndarray, heldout: np.ndarray, vocab_size: int) -> flo
     Add-one (Laplace) smoothing. Nats per predicted token: the first of a stream or sentence is
     given, as for a model.
     """
-    vocab_size = index(vocab_size)  # a NumPy scalar of few bits would carry over to the logarithms
+    vocab_size = whole("vocab_size", vocab_size, at_least=1, at_most=2**31 - 1)
     train = np.ravel(check_ids("train", train, vocab_size))
     counts = np.bincount(train, minlength=vocab_size)
     _, w = _pairs("heldout", heldout, vocab_size)
@@ -398,7 +397,7 @@ def bigram_nats(train: np.ndarray, heldout: np.ndarray, vocab_size: int) -> floa
     words are many and the text is short, most pairs are new and the smoothing decides: this may
     then be worse than `unigram_nats`. Only pairs that occur are stored, never all V x V.
     """
-    vocab_size = index(vocab_size)
+    vocab_size = whole("vocab_size", vocab_size, at_least=1, at_most=2**31 - 1)
     v, w = _pairs("train", train, vocab_size)
     pairs, counts = np.unique(_numbered(v, w, vocab_size), return_counts=True)
     n_v = np.bincount(v, minlength=vocab_size)

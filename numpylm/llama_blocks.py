@@ -115,6 +115,8 @@ def rotary_backward(dy: Array, cache: tuple[Rotation, bool]) -> Array:
 def _turnable(x: Array, turn: Rotation) -> Array:
     """x as an array (..., T, D), if the angles are those of T places and D columns."""
     (x,) = shaped("rotary: x (..., T, D)", x)
+    if not isinstance(turn, Rotation):
+        raise InputError("turn must be angles: make them with rotation(positions, D)")
     if turn.cos.shape[-1] * 2 != x.shape[-1] or turn.cos.shape[-2] != x.shape[-2]:
         raise InputError(
             f"rotary: x {x.shape} needs angles (..., {x.shape[-2]}, {x.shape[-1] // 2}), not "
@@ -392,7 +394,8 @@ def rotated_qkv(qkv: Array, heads: int, groups: int, turn: Rotation) -> tuple[Ar
 
 def _turn_heads(x: Array, heads: int, turn: Rotation) -> Array:
     """Every head (..., T, H D) turned by the angles of its places."""
-    turn = Rotation(turn.cos[..., None, :, :], turn.sin[..., None, :, :])
+    if isinstance(turn, Rotation):  # the same for every head
+        turn = Rotation(turn.cos[..., None, :, :], turn.sin[..., None, :, :])
     return merge_heads(rotary_forward(split_heads(x, heads), turn)[0])
 
 

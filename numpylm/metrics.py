@@ -51,7 +51,7 @@ def token_nats(logits: Array, targets: Any) -> tuple[Array, Array]:
     Raises InputError where the shapes disagree, a target is no word of the vocabulary, or logits
     are not numbers. A logit of −∞ is a word that cannot be: infinite nats where it is the target.
     """
-    logits, targets = np.asarray(logits), as_ids("targets", targets)
+    logits, targets = plain("logits", logits), as_ids("targets", targets)
     if not logits.ndim or logits.dtype.kind not in "fiu":
         raise InputError(f"logits must be numbers (..., V), one for each word, not {short(logits)}")
     if targets.shape != logits.shape[:-1]:

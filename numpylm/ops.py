@@ -23,6 +23,7 @@ from .arguments import (
     check_ids,
     check_mask,
     check_targets,
+    float_dtype,
     generator,
     number,
     shaped,
@@ -565,6 +566,7 @@ def sinusoidal_positions(T: int, C: int, dtype: Any = np.float32) -> Array:
     Source: Vaswani et al. 2017, Attention Is All You Need, section 3.5.
     """
     T, C = whole("T", T, at_least=1), whole("C", C, at_least=1)
+    dtype = float_dtype("dtype", dtype)
     even = np.arange(0, C, 2)
     angle = np.arange(T)[:, None] / 10000.0 ** (even / C)
     table = np.zeros((T, C), dtype)

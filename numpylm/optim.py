@@ -7,6 +7,7 @@ g its gradient, η the learning rate, t the number of the step, counted from 1.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -65,9 +66,12 @@ class Optimizer:
         _check_parameters("params", params)
         if decayed is None:
             decayed = [name for name, array in params.items() if array.ndim >= 2]
-        self.decayed = tuple(decayed)
+        try:
+            self.decayed = tuple(decayed)
+        except TypeError:
+            raise InputError(f"decayed must be names of parameters, not {decayed!r}") from None
         for name in self.decayed:
-            if name not in params:
+            if not isinstance(name, str) or name not in params:
                 raise InputError(
                     f"decayed names {name!r}, which is no parameter; these are: {', '.join(params)}"
                 )
@@ -115,6 +119,8 @@ class Optimizer:
 
         Raises InputError, before anything is changed, where a name, a shape or steps is wrong.
         """
+        if not isinstance(state, Mapping):
+            raise InputError(f"state must be that of an optimizer, not {state!r}")
         if set(state) != {"steps", *self._moments}:
             raise InputError(
                 f"state holds {sorted(state)}, but this {type(self).__name__} keeps "
@@ -266,7 +272,7 @@ def clip_by_global_norm(grads: Parameters, max_norm: float, norm: float | None =
     max_norm = number("max_norm", max_norm, above=0)
     if norm is None:
         norm = global_norm(grads)
-    if not math.isfinite(norm):
+    if not isinstance(norm, Real) or not math.isfinite(norm):
         raise InputError(f"the norm of grads is {norm}: training diverged; lower the learning rate")
     if norm > max_norm:
         grads.flat *= max_norm / norm
@@ -320,7 +326,7 @@ def learning_rate_at(
     floor = number("floor", floor, at_least=0, at_most=peak)
     step = whole("step", step, at_least=0)
     warmup, total = whole("warmup", warmup, at_least=0), whole("total", total, at_least=0)
-    if schedule not in SCHEDULES:
+    if not isinstance(schedule, str) or schedule not in SCHEDULES:
         raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
     if schedule == "inverse_sqrt":
         w = max(warmup, 1)

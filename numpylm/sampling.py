@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import as_ids, check_ids
+from .arguments import as_ids, check_ids, generator, real_array
 from .config import Config, option
 from .errors import InputError
 from .metrics import token_nats
@@ -65,7 +65,7 @@ def next_probabilities(
     Raises InputError for logits that are not finite or not (V,), and for an option out of range.
     """
     GenerateConfig(temperature=temperature, top_k=top_k, top_p=top_p)  # checks the three
-    logits = np.asarray(logits)
+    logits = real_array("logits", logits)
     if logits.ndim != 1 or not logits.size or not np.isfinite(logits).all():
         raise InputError(
             f"logits must be finite numbers of shape (V,), not {logits.shape} with "
@@ -94,6 +94,7 @@ def sample_token(p: Array, rng: np.random.Generator) -> int:
 
     p (V,). Takes one number from rng. Raises InputError unless p is non-negative and sums to 1.
     """
+    p, rng = real_array("p", p), generator("rng", rng)
     if p.ndim != 1 or not np.all(p >= 0) or not abs(p.sum() - 1) <= SUM_TOLERANCE:
         raise InputError(
             f"p must be probabilities of shape (V,) that sum to 1; it has shape {p.shape} and "
@@ -191,6 +192,7 @@ def generate_batch(
         raise InputError("prompts are empty: give at least one")
     if len(rngs) != len(prompts):
         raise InputError(f"give one rng for each prompt, not {len(rngs)} for {len(prompts)}")
+    rngs = [generator("rng", rng) for rng in rngs]
     prompts = [_check_text("prompt_ids", prompt, model) for prompt in prompts]
     n = max(map(len, prompts))
     padding = np.array([n - len(prompt) for prompt in prompts])

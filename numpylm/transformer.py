@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import blocks, ops
-from .arguments import as_ids, check_ids
+from .arguments import as_ids, as_texts, check_ids
 from .blocks import CROSS_ATTENTION, FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .errors import InputError
@@ -219,7 +219,7 @@ class Transformer(Model):
 
     def shifted(self, target: Any) -> tuple[Array, Array]:
         """What is read, and what is to be predicted after each.   (..., T + 1)  ->  2 x (..., T)"""
-        target = check_ids("target", target, self.config.vocab_size)
+        target = check_ids("target", as_texts(target, "target"), self.config.vocab_size)
         targets = np.where(target == self.config.padding_id, ops.IGNORE, target)
         return target[..., :-1], targets[..., 1:]
 
@@ -253,6 +253,7 @@ class Transformer(Model):
         self, source: Array, rng: np.random.Generator | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, EncoderCache]:
         """source (..., S)  ->  memory (..., S, C)"""
+        source = as_texts(source, "source")
         real = source != self.config.padding_id
         h, embed = self._embed(source, rng)
         h = watched(watch, "encoder.embedding", h)

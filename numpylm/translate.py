@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import as_ids
+from .arguments import as_ids, as_texts, number, whole
 from .errors import InputError
 from .metrics import token_nats
 from .ops import IGNORE, Array
@@ -79,11 +79,8 @@ def beam_search(
     length_penalty 0.6 as in Vaswani et al. 2017, section 6.1.
     Raises InputError for width < 1 or a negative length_penalty, and as forward does.
     """
-    if width < 1 or not 0 <= length_penalty < np.inf:
-        raise InputError(
-            f"width must be at least 1 and length_penalty finite and at least 0, not {width} and "
-            f"{length_penalty}"
-        )
+    width = whole("width", width, at_least=1)
+    length_penalty = number("length_penalty", length_penalty, at_least=0, at_most=100)
     source, limit = _check(model, source, max_tokens)
     found = [_beam(model, one, width, limit) for one in source]
     for tries, greedy_try in zip(found, greedy(model, source, max_tokens), strict=True):
@@ -118,7 +115,7 @@ def target_nats(model: Transformer, source: Any, target: Any) -> Array:
 
     target is that of Transformer.loss, and there is no smoothing.
     """
-    target = as_ids("target", target)
+    target = as_texts(target, "target")
     logits, _ = model.forward(source, target[..., :-1])
     targets = np.where(target == model.config.padding_id, IGNORE, target)[..., 1:]
     return token_nats(logits, targets)[0].sum(axis=-1)
@@ -148,7 +145,5 @@ def _check(model: Transformer, source: Any, max_tokens: int | None) -> tuple[Arr
         raise InputError(f"source must be (B, S), padded texts, not {source.shape}")
     begin = np.full((len(source), 1), model.config.begin_id)
     model.check_pair(source, begin)
-    limit = N if max_tokens is None else max_tokens
-    if not 0 < limit <= N:
-        raise InputError(f"max_tokens must be 1 to {N}, the context_length, not {max_tokens}")
+    limit = N if max_tokens is None else whole("max_tokens", max_tokens, at_least=1, at_most=N)
     return source, limit

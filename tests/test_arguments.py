@@ -6,7 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from numpylm import arguments, arrays, ops
+from numpylm import arguments, arrays, blocks, ops
 from numpylm.arguments import (
     array,
     as_ids,
@@ -19,14 +19,23 @@ from numpylm.arguments import (
     whole,
 )
 from numpylm.attention_lm import AttentionLM
-from numpylm.bert import BERTForMaskedLM
+from numpylm.bert import BERTForMaskedLM, mask_tokens
+from numpylm.bert_heads import best_span
 from numpylm.checks.gradient_cases import block_cases, op_cases
 from numpylm.corpora import bigram_nats, unigram_nats
 from numpylm.errors import InputError
 from numpylm.gpt import GPT
 from numpylm.metrics import evaluate, token_nats
+from numpylm.model import Parameters
 from numpylm.ops import IGNORE
-from numpylm.sampling import score
+from numpylm.optim import SGD, Adam
+from numpylm.sampling import (
+    GenerateConfig,
+    generate_ids,
+    next_probabilities,
+    sample_token,
+    score,
+)
 from numpylm.transformer import Transformer
 from numpylm.translate import beam_search, target_nats
 
@@ -439,3 +448,53 @@ def test_ids_index_as_intp(monkeypatch):
     ops.embedding_backward(np.ones((2, 2)), cache)
     _, cache = ops.cross_entropy_forward(np.ones((2, 3)), np.array([1, 2], np.uint8))
     assert {*seen, cache.y.dtype} == {np.dtype(np.intp)}
+
+
+# ---- options of what is made of the ops ------------------------------------------------------
+
+IDS = np.array([[1, 2, 3], [4, 5, 6]])
+RNG = np.random.default_rng
+
+
+def transformer():
+    return model_of(Transformer, context_length=6, width=4, heads=2, layers=1)
+
+
+DOORS = {
+    "width": lambda x: beam_search(transformer(), IDS, x),
+    "length_penalty": lambda x: beam_search(transformer(), IDS, 2, x),
+    "max_tokens": lambda x: beam_search(transformer(), IDS, 2, 0.6, x),
+    "rate": lambda x: mask_tokens(IDS, RNG(0), 8, 9, (), x),
+    "vocab_size": lambda x: mask_tokens(IDS, RNG(0), 8, x),
+    "vocab_size of pairs": lambda x: bigram_nats(IDS, IDS, x),
+    "mask_id": lambda x: mask_tokens(IDS, RNG(0), x, 9),
+    "rng": lambda x: mask_tokens(IDS, x, 8, 9),
+    "rng of a prompt": lambda x: generate_ids(transformer(), [1], GenerateConfig(tokens=1), x),
+    "rng of a token": lambda x: sample_token(np.ones(1), x),
+    "p": lambda x: sample_token(x, RNG(0)),
+    "logits": next_probabilities,
+    "logits of a span": best_span,
+    "state": lambda x: Adam(Parameters({"w": (2,)})).load_state(x),
+    "decayed": lambda x: SGD(Parameters({"w": (2,)}), decayed=x),
+    "dtype": lambda x: ops.sinusoidal_positions(3, 4, x),
+    "T": lambda x: ops.causal_mask(x),
+    "B": lambda x: blocks.KeyValueCache(1, x, 4, 6, np.float32),
+    "padding": lambda x: blocks.KeyValueCache(1, 2, 4, 6, np.float32, x),
+    "heads": lambda x: blocks.check_heads(4, x),
+    "target": lambda x: target_nats(transformer(), IDS, x),
+    "source": lambda x: transformer().encode(x),
+}
+
+
+@pytest.mark.parametrize(
+    "wrong", ["no", 2.5, 1j, [], [[1], [2, 3]], {1: 2}, -1, math.nan, object()]
+)
+@pytest.mark.parametrize("door", DOORS)
+def test_a_wrong_kind_is_named_at_every_door(door, wrong):
+    if door == "length_penalty" and wrong == 2.5:
+        return
+    if door == "decayed" and wrong == []:
+        return
+    with pytest.raises(InputError) as error:
+        DOORS[door](wrong)
+    assert "\n" not in str(error.value)

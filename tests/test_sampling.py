@@ -194,20 +194,25 @@ def test_tokens_are_drawn_as_often_as_their_probability_says(options):
     assert (np.abs(counts - draws * p) <= SIGMAS * np.sqrt(draws * p * (1 - p))).all()
 
 
-def fixed(u):
-    return SimpleNamespace(random=lambda: u)
+class Fixed(np.random.Generator):
+    def __init__(self, u):
+        super().__init__(np.random.PCG64())
+        self.u = u
+
+    def random(self):
+        return self.u
 
 
 def test_the_draw_is_the_first_token_whose_cumulative_probability_exceeds_u():
     p = np.array([0.0, 0.25, 0.0, 0.5, 0.25, 0.0])
-    drawn = [sample_token(p, fixed(u)) for u in (0.0, 0.2, 0.25, 0.74, 0.75, math.nextafter(1, 0))]
+    drawn = [sample_token(p, Fixed(u)) for u in (0.0, 0.2, 0.25, 0.74, 0.75, math.nextafter(1, 0))]
     assert drawn == [1, 1, 3, 3, 4, 4]
 
 
 @pytest.mark.parametrize("total", [1 - 1e-9, 1 + 1e-9])
 def test_a_sum_that_is_not_quite_1_draws_no_impossible_token(total):
     p = np.array([0.5, 0.5, 0.0]) * total
-    assert sample_token(p, fixed(math.nextafter(1, 0))) == 1
+    assert sample_token(p, Fixed(math.nextafter(1, 0))) == 1
 
 
 @pytest.mark.parametrize(
