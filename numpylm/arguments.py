@@ -9,6 +9,7 @@ import math
 import numbers
 import operator
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -253,6 +254,13 @@ def _within(name: str, value: Any, bounds: dict[str, float]) -> None:
     if not all([HOLDS[words](value, bound) for words, bound in bounds.items()]):
         wanted = [f"{words.replace('_', ' ')} {bound}" for words, bound in bounds.items()]
         raise InputError(f"{name} must be {' and '.join(wanted)}, not {value}")
+
+
+def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
+    """`value`, if it is one of these words."""
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return value
 
 
 def float_dtype(name: str, dtype: Any) -> np.dtype:

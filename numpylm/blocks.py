@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import blockwise_attention, ops
-from .arguments import array, as_ids, float_dtype, shaped, whole
+from .arguments import array, as_ids, float_dtype, one_of, shaped, whole
 from .errors import InputError
 from .model import Parameters
 from .ops import Array
@@ -208,8 +208,7 @@ def feed_forward_forward(
     may be None.
     Source: Vaswani et al. 2017, Attention Is All You Need, section 3.3, with f = ReLU.
     """
-    if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
+    one_of("activation", activation, ACTIVATIONS)
     hidden, to_hidden = ops.linear_forward(x, w_in, b_in)
     active, activation_cache = ACTIVATIONS[activation][0](hidden)
     y, out = ops.linear_forward(active, w_out, b_out)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import ops
-from .arguments import array, number, shaped, whole
+from .arguments import array, number, one_of, shaped, whole
 from .arrays import Array, masked, row_dot, row_max, row_sum
 from .errors import InputError
 from .ops import AttentionCache
@@ -209,10 +209,10 @@ def attend(
     q: Array, k: Array, v: Array, mask: Array | None, scale: float, way: str
 ) -> tuple[Array, Cache]:
     """Attention (F2, F3, F32 or F33) by one of WAYS; blocks are causal and take no mask."""
-    if way == "whole":
+    if one_of("way", way, WAYS) == "whole":
         return ops.attention_forward(q, k, v, mask, scale)
-    if way not in WAYS or mask is not None:
-        raise InputError(f"way must be one of {', '.join(WAYS)}, with a mask for 'whole' alone")
+    if mask is not None:
+        raise InputError(f"way {way!r} is causal, without a mask: with one it must be 'whole'")
     forward = causal_attention_forward if way == "blocks" else online_attention_forward
     return forward(q, k, v, scale)
 

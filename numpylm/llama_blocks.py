@@ -265,7 +265,7 @@ def grouped_query_forward(
     _check_groups(heads, groups, q.shape[-1], k.shape[-1])
     q, k, v = split_heads(q, heads), split_heads(k, groups), split_heads(v, groups)
     scale, R = q.shape[-1] ** -0.5, heads // groups
-    if way != "whole":
+    if not isinstance(way, str) or way != "whole":
         k, v = np.repeat(k, R, axis=-3), np.repeat(v, R, axis=-3)
         c, cache = blockwise_attention.attend(q, k, v, mask, scale, way)
         return merge_heads(c), GroupedQueryCache(cache, heads, groups)

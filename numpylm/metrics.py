@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .answers import Tokenise, answer_pairs, short, tokens_of
-from .arguments import as_ids, check_ids, plain
+from .arguments import as_ids, check_ids, one_of, plain
 from .batches import arguments, every_batch
 from .errors import InputError
 from .ops import IGNORE, Array
@@ -291,8 +291,7 @@ def bleu(
     Raises InputError where the numbers differ, there are none, a text lacks a reference, or for
     another smoothing or tokenisation.
     """
-    if smoothing not in SMOOTHINGS:
-        raise InputError(f"smoothing must be one of {', '.join(SMOOTHINGS)}, not {smoothing!r}")
+    one_of("smoothing", smoothing, SMOOTHINGS)
     matched, total = Counter[int](), Counter[int]()
     c = r = 0
     for prediction, given in answer_pairs(predictions, references):

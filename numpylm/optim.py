@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import array, number, whole
+from .arguments import array, number, one_of, whole
 from .errors import InputError
 from .model import Parameters
 from .ops import Array
@@ -326,8 +326,7 @@ def learning_rate_at(
     floor = number("floor", floor, at_least=0, at_most=peak)
     step = whole("step", step, at_least=0)
     warmup, total = whole("warmup", warmup, at_least=0), whole("total", total, at_least=0)
-    if not isinstance(schedule, str) or schedule not in SCHEDULES:
-        raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
+    one_of("schedule", schedule, SCHEDULES)
     if schedule == "inverse_sqrt":
         w = max(warmup, 1)
         return peak * w**0.5 * transformer_rate(step, 1, w)
