@@ -8,6 +8,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import __version__, commands, course_commands
 from .course_commands import OF_THE_PROJECT, in_the_project
@@ -48,7 +49,9 @@ def parser(words: Sequence[str]) -> ArgumentParser:
     asked = next((word for word in words if not word.startswith("-")), "")
     for name, (add_options, run) in {**commands.COMMANDS, **course_commands.COMMANDS}.items():
         text = run.__doc__ or ""
-        listed = {"help": text} if name not in OF_THE_PROJECT or in_the_project() else {}
+        listed: dict[str, Any] = {"help": text}
+        if name in OF_THE_PROJECT and not in_the_project():
+            listed = {}
         added = below.add_parser(name, description=text, allow_abbrev=False, **listed)
         added.set_defaults(run_command=run)
         if name == asked:

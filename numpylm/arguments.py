@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, Rng
 from .errors import InputError
 
 FLOATS = frozenset(map(np.dtype, (np.float32, np.float64, np.complex64, np.complex128)))
@@ -32,7 +32,8 @@ def array(name: str, value: Any, shape: Shape | None = None) -> Array:
         value = _floats(name, value)
     if shape is not None and value.shape != shape:
         raise InputError(f"{name} has shape {value.shape}; expected {shape}")
-    return value
+    checked: Array = value
+    return checked
 
 
 def real_array(name: str, value: Any) -> Array:
@@ -134,7 +135,8 @@ def check_mask(mask: Any, shape: Shape) -> Array | None:
             f"mask {mask.shape} must broadcast to the scores {shape}; for a batch of heads "
             "(B, H, T, S) it is (B, 1, T, S) or (T, S)"
         )
-    return mask
+    checked: Array = mask
+    return checked
 
 
 @lru_cache(4096)
@@ -165,7 +167,8 @@ def as_ids(name: str, ids: Any) -> Array:
         raise InputError(f"{name} must be integers, not {ids.dtype}{advice}")
     if ids.size and not np.can_cast(ids.dtype, IDS) and int(ids.max()) > np.iinfo(IDS).max:
         raise InputError(f"{name} must be ids of a vocabulary; found {ids.max()}")
-    return ids.astype(IDS)
+    whole: Array = ids.astype(IDS)
+    return whole
 
 
 def as_texts(ids: Any, name: str = "ids") -> Array:
@@ -193,7 +196,8 @@ def check_ids(
         wrong = named[(named < 0) | (named >= size)]
         advice = ": use the tokenizer that belongs to the model" if what == VOCABULARY else ""
         raise InputError(f"{name} must lie in [0, {size}), {what}; found {wrong[0]}{advice}")
-    return ids
+    checked: Array = ids
+    return checked
 
 
 def check_targets(targets: Any, scores: Array, ignore: int) -> tuple[Array, Array, int]:
@@ -271,10 +275,11 @@ def float_dtype(name: str, dtype: Any) -> np.dtype:
         found = None
     if found not in FLOATS:
         raise InputError(f"{name} must be float32 to train or float64 to check, not {dtype!r}")
-    return found
+    result: np.dtype = found
+    return result
 
 
-def generator(name: str, rng: Any) -> np.random.Generator:
+def generator(name: str, rng: Any) -> Rng:
     """`rng`, if it is one of NumPy's generators."""
     if not isinstance(rng, np.random.Generator):
         raise InputError(f"{name} must be a numpy.random.Generator, such as default_rng(0)")

@@ -5,10 +5,16 @@ Nothing here checks its arguments: arguments.py has done so.
 """
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike as ArrayLike
+from numpy.typing import DTypeLike as DTypeLike
+from numpy.typing import NDArray
 
-Array = np.ndarray
+Array = NDArray[Any]  # of any dtype: arguments.py refuses what cannot be used
+Cache = tuple[Any, ...]  # what a forward keeps for its backward
+Rng = np.random.Generator
 
 
 # ---- rows ------------------------------------------------------------------------------------
@@ -26,17 +32,20 @@ def product(x: Array, w: Array) -> Array:
 
 def row_sum(x: Array) -> Array:
     """Σ_r x_r.   (..., C) -> (..., 1)   For short rows einsum takes a third of the time of sum."""
-    return np.einsum("...r->...", x)[..., None]
+    total: Array = np.einsum("...r->...", x)[..., None]
+    return total
 
 
 def row_mean(x: Array) -> Array:
     """1/C Σ_r x_r.   (..., C) -> (..., 1)"""
-    return row_sum(x) / x.shape[-1]
+    mean: Array = row_sum(x) / x.shape[-1]
+    return mean
 
 
 def row_dot(x: Array, y: Array) -> Array:
     """Σ_r x_r y_r, without an array of the products.   (..., C), (..., C) -> (..., 1)"""
-    return np.einsum("...r,...r->...", x, y)[..., None]
+    dots: Array = np.einsum("...r,...r->...", x, y)[..., None]
+    return dots
 
 
 def row_max(x: Array) -> Array:
@@ -50,12 +59,14 @@ def row_max(x: Array) -> Array:
 
 def column_sum(x: Array) -> Array:
     """Σ_n x_nr.   (..., C) -> (C,)"""
-    return as_rows(x).sum(axis=0)
+    result: Array = as_rows(x).sum(axis=0)
+    return result
 
 
 def column_dot(x: Array, y: Array) -> Array:
     """Σ_n x_nr y_nr, without an array of the products.   (..., C), (..., C) -> (C,)"""
-    return np.einsum("nr,nr->r", as_rows(x), as_rows(y))
+    result: Array = np.einsum("nr,nr->r", as_rows(x), as_rows(y))
+    return result
 
 
 def sum_by_id(x: Array, ids: Array, V: int) -> Array:
@@ -86,7 +97,8 @@ def masked(s: Array, mask: Array | None) -> Array:
     if mask is None:
         return s
     real = s.real.dtype.type
-    return np.fmin(s, np.where(mask, real(np.nan), real(-np.inf)))
+    result: Array = np.fmin(s, np.where(mask, real(np.nan), real(-np.inf)))
+    return result
 
 
 LOWEST = {np.dtype(t): np.finfo(t).min for t in (np.float32, np.float64)}

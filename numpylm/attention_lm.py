@@ -10,10 +10,10 @@ import numpy as np
 
 from . import ops
 from .arguments import as_ids, as_texts
+from .arrays import Array, ArrayLike, Cache, Rng
 from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
-from .ops import Array
 from .watching import Watch, watched
 
 PROJECTIONS = ("W_q", "W_k", "W_v")
@@ -42,11 +42,11 @@ class AttentionLMConfig(ModelConfig):
 class AttentionLMCache(NamedTuple):
     """In the order of computation."""
 
-    embedding: tuple
-    positions: tuple | None
-    projections: list[tuple] | None
+    embedding: Cache
+    positions: Cache | None
+    projections: list[Cache] | None
     attention: ops.AttentionCache
-    output: tuple
+    output: Cache
 
 
 class Paths(NamedTuple):
@@ -87,14 +87,14 @@ class AttentionLM(Model):
             shapes["U"] = (V, C)
         return shapes
 
-    def initialise(self, rng: np.random.Generator) -> None:
+    def initialise(self, rng: Rng) -> None:
         """Tables with deviation init_std; projections with C**-0.5, which keep the size of e."""
         for name, shape in self.params.shapes.items():
             std = self.config.width**-0.5 if name in PROJECTIONS else self.config.init_std
             self.params[name] = rng.normal(0.0, std, shape)
 
     def forward(
-        self, ids: Any, rng: np.random.Generator | None = None, *, watch: Watch | None = None
+        self, ids: ArrayLike, rng: Rng | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, AttentionLMCache]:
         """ids (..., T)  ->  logits (..., T, V), or (..., V) where only c_n predicts.
 
@@ -115,7 +115,7 @@ class AttentionLM(Model):
         logits = watched(watch, "logits", logits)
         return logits, AttentionLMCache(embedding, positions, projections, attention, output)
 
-    def _project(self, e: Array) -> tuple[list[Array], list[tuple]]:
+    def _project(self, e: Array) -> tuple[list[Array], list[Cache]]:
         """q = e W_q    k = e W_k    v = e W_v"""
         pairs = [ops.linear_forward(e, self.params[name]) for name in PROJECTIONS]
         return [x for x, _ in pairs], [cache for _, cache in pairs]
@@ -165,9 +165,7 @@ class AttentionLM(Model):
             grads[name] = dw
         return tuple(de for de, _, _ in back)
 
-    def loss(
-        self, ids: Any, targets: Any, rng: np.random.Generator | None = None
-    ) -> tuple[Any, Any]:
+    def loss(self, ids: ArrayLike, targets: ArrayLike, rng: Rng | None = None) -> tuple[Any, Any]:
         """F5 in nats per predicted token; with context="last" only the last target is predicted."""
         ids, targets = as_texts(ids), as_ids("targets", targets)
         if targets.shape != ids.shape:
@@ -178,5 +176,5 @@ class AttentionLM(Model):
     def attention_maps(self, cache: AttentionLMCache) -> dict[str, Array]:
         return {"attention": cache.attention.a[..., None, :, :]}  # H = 1
 
-    def next_logits(self, ids: Any) -> Array:
+    def next_logits(self, ids: ArrayLike) -> Array:
         return self.forward(ids)[0] if self.config.context == "last" else super().next_logits(ids)

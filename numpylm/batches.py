@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from .arguments import check_ids
+from .arrays import Rng
 from .errors import InputError
 
 Batch = tuple[np.ndarray, np.ndarray]  # x and y, of one shape
 
 
-def sample_batch(rng: np.random.Generator, data: np.ndarray, B: int, T: int) -> Batch:
+def sample_batch(rng: Rng, data: np.ndarray, B: int, T: int) -> Batch:
     """B random windows: x (B, T), y (B, T) with y_t = x_{t+1}.
 
     A window may start anywhere in a stream, and at the first token of any sentence of a table. The
@@ -89,7 +90,7 @@ class Windows:
         _check(data, B, T)
         self.data, self.B, self.T, self.tokens = data, B, T, B * T
 
-    def __call__(self, rng: np.random.Generator) -> Batch:
+    def __call__(self, rng: Rng) -> Batch:
         return sample_batch(rng, self.data, self.B, self.T)
 
     def __repr__(self) -> str:
@@ -116,7 +117,7 @@ class Examples:
                 f"{[array.shape for array in self.arrays]}"
             )
 
-    def __call__(self, rng: np.random.Generator) -> Any:
+    def __call__(self, rng: Rng) -> Any:
         if self.at >= len(self.order):
             self.order, self.at = rng.permutation(len(self)), 0
         rows = self.order[self.at : self.at + self.B]
@@ -155,7 +156,7 @@ class InTurn:
         if not len(batches):
             raise InputError("batches are empty: give at least one")
 
-    def __call__(self, rng: np.random.Generator) -> Any:
+    def __call__(self, rng: Rng) -> Any:
         self.at += 1
         return self.batches[(self.at - 1) % len(self.batches)]
 
@@ -177,7 +178,7 @@ class Stream:
     def __init__(self, batches: Any):
         self.batches, self.iterator = batches, iter(batches)
 
-    def __call__(self, rng: np.random.Generator) -> Any:
+    def __call__(self, rng: Rng) -> Any:
         for again in (True, False):
             for batch in self.iterator:
                 return batch
@@ -284,7 +285,7 @@ def window_length(data: np.ndarray, model: Any, what: str = "") -> int:
     """T of the windows of `data`: the context of the model, or the sentences of a table."""
     most = getattr(getattr(model, "config", None), "context_length", None)
     if data.ndim == 2 and (most is None or data.shape[1] - 1 <= most):
-        return data.shape[1] - 1
+        return int(data.shape[1]) - 1
     if most is None:
         raise InputError(
             f"{type(model).__name__} has no config.context_length to cut windows by: give batches "
@@ -301,7 +302,7 @@ def window_length(data: np.ndarray, model: Any, what: str = "") -> int:
             "the token after it: use a longer text, or a model with context_length below "
             f"{len(data)}"
         )
-    return most
+    return int(most)
 
 
 def batch_size_for(batches: Any, model: Any, asked: int | None, usual: int = 32) -> int:

@@ -13,11 +13,11 @@ import numpy as np
 
 from . import blocks, ops
 from .arguments import as_ids, check_ids, generator, number, plain, whole
+from .arrays import Array, Cache, Rng
 from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
-from .ops import Array
 from .watching import Watch, watched
 
 LINEAR = ("w", "b")
@@ -52,19 +52,19 @@ class BERTBlockCache(NamedTuple):
 
     attention: blocks.SelfAttentionCache
     dropout1: Array | None
-    norm1: tuple
+    norm1: Cache
     feed_forward: blocks.FeedForwardCache
     dropout2: Array | None
-    norm2: tuple
+    norm2: Cache
 
 
 class BERTEncoderCache(NamedTuple):
     """In the order of computation; one BERTBlockCache for each block."""
 
-    embedding: tuple
-    segments: tuple
-    positions: tuple
-    norm: tuple
+    embedding: Cache
+    segments: Cache
+    positions: Cache
+    norm: Cache
     dropout: Array | None
     blocks: tuple[BERTBlockCache, ...]
 
@@ -73,7 +73,7 @@ class BERTCache(NamedTuple):
     """In the order of computation."""
 
     encoder: BERTEncoderCache
-    head: tuple
+    head: Cache
 
 
 class BERT(Model):
@@ -116,9 +116,7 @@ class BERT(Model):
         """Name -> shape of the parameters behind the encoder; none without a head."""
         return {}
 
-    def head_forward(
-        self, h: Array, attend: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, Any]:
+    def head_forward(self, h: Array, attend: Array, rng: Rng | None) -> tuple[Array, Any]:
         """h (..., T, C)  ->  logits, cache"""
         raise NotImplementedError
 
@@ -135,7 +133,7 @@ class BERT(Model):
     def forward(
         self,
         ids: Any,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         segments: Any = None,
         attend: Any = None,
         *,
@@ -158,7 +156,7 @@ class BERT(Model):
         self,
         ids: Any,
         targets: Any,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         segments: Any = None,
         attend: Any = None,
     ) -> tuple[Any, Any]:
@@ -188,7 +186,7 @@ class BERT(Model):
     def encode(
         self,
         ids: Any,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         segments: Any = None,
         attend: Any = None,
         *,
@@ -232,7 +230,7 @@ class BERT(Model):
         h: Array,
         block: str,
         mask: Array,
-        rng: np.random.Generator | None,
+        rng: Rng | None,
         watch: Watch | None,
     ) -> tuple[Array, BERTBlockCache]:
         """h ← norm1(h + attention(h))    h ← norm2(h + feed_forward(h))"""
@@ -285,10 +283,10 @@ class BERT(Model):
 class MaskedLMCache(NamedTuple):
     """In the order of computation."""
 
-    transform: tuple
-    gelu: tuple
-    norm: tuple
-    output: tuple
+    transform: Cache
+    gelu: Cache
+    norm: Cache
+    output: Cache
 
 
 class BERTForMaskedLM(BERT):
@@ -305,9 +303,7 @@ class BERTForMaskedLM(BERT):
         transform: Shapes = {"transform.w": (C, C), "transform.b": (C,)}
         return transform | blocks.norm_shapes("transform", C) | {"predict.b": (config.vocab_size,)}
 
-    def head_forward(
-        self, h: Array, attend: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, MaskedLMCache]:
+    def head_forward(self, h: Array, attend: Array, rng: Rng | None) -> tuple[Array, MaskedLMCache]:
         p = self.params
         y, transform = ops.linear_forward(h, *weights(p, "transform", LINEAR))
         y, gelu = ops.gelu_exact_forward(y)
@@ -333,7 +329,7 @@ class BERTForMaskedLM(BERT):
 
 def mask_tokens(
     ids: Any,
-    rng: np.random.Generator,
+    rng: Rng,
     mask_id: int,
     vocab_size: int,
     special: Any = (),

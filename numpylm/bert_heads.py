@@ -10,12 +10,12 @@ import numpy as np
 
 from . import ops
 from .arguments import check_ids, real_array
+from .arrays import Array, Cache, Rng
 from .bert import BERT, LINEAR, BERTConfig
 from .blocks import Shapes, put, weights
 from .config import option
 from .errors import InputError
 from .model import Parameters
-from .ops import Array
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class BERTForClassConfig(BERTConfig):
 class ClassCache(NamedTuple):
     """In the order of computation; h_shape is that of the encoder's h."""
 
-    pooler: tuple
+    pooler: Cache
     tanh: Array
     dropout: Array | None
-    classes: tuple
+    classes: Cache
     h_shape: tuple[int, ...]
 
 
@@ -55,9 +55,7 @@ class BERTForClass(BERT):
     def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
         return check_ids("targets", targets, self.config.classes, ops.IGNORE, "the classes")
 
-    def head_forward(
-        self, h: Array, attend: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, ClassCache]:
+    def head_forward(self, h: Array, attend: Array, rng: Rng | None) -> tuple[Array, ClassCache]:
         p = self.params
         y, pooler = ops.linear_forward(h[..., 0, :], *weights(p, "pooler", LINEAR))
         y, tanh = ops.tanh_forward(y)
@@ -112,18 +110,17 @@ class BERTForSpan(BERT):
                 f"targets ({start}, {end}) are no answer: it must start before it ends, and on "
                 "tokens that attend calls real"
             )
-        return targets
+        result: Array = targets
+        return result
 
-    def head_forward(
-        self, h: Array, attend: Array, rng: np.random.Generator | None
-    ) -> tuple[Array, tuple]:
+    def head_forward(self, h: Array, attend: Array, rng: Rng | None) -> tuple[Array, Cache]:
         z, span = ops.linear_forward(h, *weights(self.params, "span", LINEAR))
         if not attend.any(axis=-1).all():
             raise InputError("attend is False for a whole text: there is no answer to find in it")
         no = z.dtype.type(-np.inf)
         return np.where(attend[..., None, :], z.swapaxes(-1, -2), no), span
 
-    def head_backward(self, dlogits: Array, cache: tuple, grads: Parameters) -> Array:
+    def head_backward(self, dlogits: Array, cache: Cache, grads: Parameters) -> Array:
         """Where z is replaced by −∞, p = 0, so dlogits = 0 there, and so is dz."""
         dh, *dw = ops.linear_backward(dlogits.swapaxes(-1, -2), cache)
         put(grads, "span", LINEAR, dw)

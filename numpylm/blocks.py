@@ -17,9 +17,9 @@ import numpy as np
 
 from . import blockwise_attention, ops
 from .arguments import array, as_ids, float_dtype, one_of, shaped, whole
+from .arrays import Array, Cache
 from .errors import InputError
 from .model import Parameters
-from .ops import Array
 
 # ---- F20: multi-head attention ---------------------------------------------------------------
 
@@ -80,9 +80,9 @@ def multi_head_backward(dc: Array, cache: blockwise_attention.Cache) -> tuple[Ar
 class SelfAttentionCache(NamedTuple):
     """In the order of computation; attention.a holds the weights (..., H, T, T)."""
 
-    to_qkv: tuple
+    to_qkv: Cache
     attention: blockwise_attention.Cache
-    out: tuple
+    out: Cache
 
 
 def self_attention_forward(
@@ -105,7 +105,8 @@ def self_attention_forward(
     for every key, and softmax does not see it; its gradient is 0.
     """
     qkv, to_qkv = ops.linear_forward(x, w_qkv, b_qkv)
-    c, attention = multi_head_forward(*_parts(qkv, 3, "w_qkv"), heads, mask, way)
+    q, k, v = _parts(qkv, 3, "w_qkv")
+    c, attention = multi_head_forward(q, k, v, heads, mask, way)
     y, out = ops.linear_forward(c, w_out, b_out)
     return y, SelfAttentionCache(to_qkv, attention, out)
 
@@ -133,10 +134,10 @@ def _parts(x: Array, parts: int, w: str) -> list[Array]:
 class CrossAttentionCache(NamedTuple):
     """In the order of computation; attention.a holds the weights (..., H, T, S)."""
 
-    to_q: tuple
-    to_kv: tuple
-    attention: ops.AttentionCache
-    out: tuple
+    to_q: Cache
+    to_kv: Cache
+    attention: blockwise_attention.Cache
+    out: Cache
 
 
 def cross_attention_forward(
@@ -178,7 +179,7 @@ def cross_attention_backward(
 
 # ---- F21: feed-forward -----------------------------------------------------------------------
 
-ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
+ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "gelu": (ops.gelu_forward, ops.gelu_backward),
     "gelu_exact": (ops.gelu_exact_forward, ops.gelu_exact_backward),
     "relu": (ops.relu_forward, ops.relu_backward),
@@ -188,9 +189,9 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
 class FeedForwardCache(NamedTuple):
     """In the order of computation."""
 
-    to_hidden: tuple
+    to_hidden: Cache
     activation: Any
-    out: tuple
+    out: Cache
     name: str
 
 

@@ -8,7 +8,7 @@ T = 2048 and N = 128. What is kept for the backward is as much with F32, and no 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -173,7 +173,7 @@ def online_attention_backward(dc: Array, cache: OnlineCache) -> tuple[Array, Arr
     return dq, dk, dv
 
 
-def _scores(q: Array, k: Array, scale: float, keys: slice) -> tuple[tuple, Array]:
+def _scores(q: Array, k: Array, scale: float, keys: slice) -> tuple[tuple[Any, ...], Array]:
     """Which queries may look at some of these keys, and their scores, −∞ where they may not."""
     past = k.shape[-2] - q.shape[-2]
     first = max(keys.start - past, 0)

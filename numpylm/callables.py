@@ -16,19 +16,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .ops import Array
+from .arrays import Array
 
 Route = tuple[Any, ...]  # the position or name of an argument, and the keys within it
 
 
-def title(function: Callable) -> str:
+def title(function: Callable[..., Any]) -> str:
     """What to call it."""
     while isinstance(function, partial):
         function = function.func
     return getattr(function, "__name__", type(function).__name__)
 
 
-def argument_names(function: Callable, places: Sequence[int]) -> list[str]:
+def argument_names(function: Callable[..., Any], places: Sequence[int]) -> list[str]:
     """The names of the positional arguments at these places: xs[0], xs[1] for those of *xs."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -78,7 +78,7 @@ def _leaves(tree: Any, name: str, route: Route) -> Iterator[Leaf]:
             yield from _leaves(part, f"{name}[{i}]", (*route, i))
 
 
-def _numbers(tree: list | tuple) -> Array | None:
+def _numbers(tree: list[str] | tuple[Any, ...]) -> Array | None:
     """A nested list of plain numbers as an array; None for anything else."""
     flat: list[Any] = list(tree)
     while any(isinstance(part, list | tuple) for part in flat):
@@ -183,7 +183,9 @@ def _by_argument(
     return None
 
 
-def _by_name(answer: Mapping, chosen: list[Leaf], whole: list[Any]) -> dict[Any, Any] | None:
+def _by_name(
+    answer: Mapping[Any, Any], chosen: list[Leaf], whole: list[Any]
+) -> dict[Any, Any] | None:
     names = {leaf.route[0]: leaf.name.partition("[")[0] for leaf in chosen}
     spelled = {
         spelling: key
@@ -257,7 +259,8 @@ def raised(who: str, error: Exception) -> str:
         if "site-packages" not in frame.filename and HERE not in Path(frame.filename).parents
     ]
     where = ""
-    if frame := (own or outside or [None])[-1]:
+    if shown := own or outside:
+        frame = shown[-1]
         code = f": `{frame.line}`" if frame.line else ""
         where = f" (line {frame.lineno} of {Path(frame.filename).name}{code})"
     lines = str(error).strip().splitlines()

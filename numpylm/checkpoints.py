@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array
 from .errors import InputError
-from .ops import Array
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Array], about: Mapping[str, Any]) -> None:

@@ -223,7 +223,7 @@ def gradcheck_options(parser: ArgumentParser, words: Sequence[str]) -> None:
 def gradcheck_command(flags: Namespace) -> int:
     """Compare every gradient of the library with numerical ones; exit with 1 if any is wrong."""
     from .checks.gradient_cases import check_everything
-    from .gradcheck import Report
+    from .gradient_verdicts import Report
 
     if flags.mutants:
         return _mutants(flags.out)

@@ -418,4 +418,5 @@ def _pairs(name: str, ids: np.ndarray, vocab_size: int) -> tuple[np.ndarray, np.
 
 def _numbered(v: np.ndarray, w: np.ndarray, vocab_size: int) -> np.ndarray:
     """A number for each pair, below V²: in int64, for intp has 32 bits on some platforms."""
-    return v.astype(np.int64) * vocab_size + w
+    result: np.ndarray = v.astype(np.int64) * vocab_size + w
+    return result

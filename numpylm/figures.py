@@ -17,13 +17,13 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .arrays import Array
 from .attention_lm import Paths
 from .checkpoints import write_whole
 from .corpora import landmarks
 from .errors import InputError
 from .gradcheck import central_difference, complex_step
 from .languages import TOPICS
-from .ops import Array
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",
@@ -80,8 +80,8 @@ def compare_runs(logs: Mapping[str, Mapping[str, Array]]) -> Figure:
             steps, heldout = (log.get(column, np.array([])) for column in ("step", "heldout"))
             axes.plot(steps, log.get("loss", []), color=colour, lw=0.8, alpha=0.4)
             there = np.isfinite(heldout)
-            shown = (np.asarray(steps)[there], heldout[there]) if there.any() else ([], [])
-            axes.plot(*shown, color=colour, marker="o", ms=4, label=name)
+            at: list[Any] = [np.asarray(steps)[there], heldout[there]] if there.any() else [[], []]
+            axes.plot(*at, color=colour, marker="o", ms=4, label=name)
         axes.set(xlabel="step", ylabel="loss (nats per token)", title="Runs", xscale="log")
         axes.legend(frameon=False, title="held-out; faint: batches")
     return figure
@@ -189,11 +189,11 @@ def _visible(symbol: str) -> str:
 def v_curve(f: Callable[[Array], Any], x: Array, exact: Array) -> Figure:
     """The error of numerical gradients of f at x against their step h."""
 
-    def one_sided(f: Callable, x: Array, h: float) -> Array:
+    def one_sided(f: Callable[..., Any], x: Array, h: float) -> Array:
         basis = np.eye(x.size).reshape(-1, *x.shape)
         return np.array([(f(x + h * e) - f(x)) / h for e in basis]).reshape(x.shape)
 
-    methods: dict[str, tuple[Callable, Any, str, str]] = {
+    methods: dict[str, tuple[Callable[..., Any], Any, str, str]] = {
         "one-sided, float64": (one_sided, f, ORANGE, "s"),
         "central, float32": (central_difference, lambda z: f(z.astype(np.float32)), RED, "^"),
         "central, float64": (central_difference, f, BLUE, "o"),

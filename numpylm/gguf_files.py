@@ -94,11 +94,11 @@ def _opened(path: Path) -> Any:
         """With its map of the file as a plain array: 150,000 slices of a np.memmap cost 4 s."""
 
         @property
-        def data(self) -> Array:
+        def data(self) -> Any:
             return self._mapped
 
         @data.setter
-        def data(self, mapped: Array) -> None:
+        def data(self, mapped: Any) -> None:
             self._mapped = mapped.view(np.ndarray)
 
     if not path.is_file():
@@ -173,7 +173,8 @@ def _numbers(tensor: Any) -> Array:
     from gguf import dequantize
 
     try:
-        return dequantize(tensor.data, tensor.tensor_type)
+        result: Array = dequantize(tensor.data, tensor.tensor_type)
+        return result
     except (NotImplementedError, KeyError, ValueError) as error:
         kind = getattr(tensor.tensor_type, "name", tensor.tensor_type)
         raise InputError(

@@ -11,10 +11,10 @@ import numpy as np
 
 from . import blocks, blockwise_attention, ops
 from .arguments import as_texts
+from .arrays import Array, Cache, Rng
 from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .model import Model, ModelConfig, Parameters
-from .ops import Array
 from .watching import Watch, watched
 
 
@@ -39,10 +39,10 @@ class GPTConfig(ModelConfig):
 class GPTBlockCache(NamedTuple):
     """In the order of computation."""
 
-    norm1: tuple
+    norm1: Cache
     attention: blocks.SelfAttentionCache
     dropout1: Array | None
-    norm2: tuple
+    norm2: Cache
     feed_forward: blocks.FeedForwardCache
     dropout2: Array | None
 
@@ -50,12 +50,12 @@ class GPTBlockCache(NamedTuple):
 class GPTCache(NamedTuple):
     """In the order of computation; one GPTBlockCache for each block."""
 
-    embedding: tuple
-    positions: tuple
+    embedding: Cache
+    positions: Cache
     dropout: Array | None
     blocks: tuple[GPTBlockCache, ...]
-    norm: tuple
-    output: tuple
+    norm: Cache
+    output: Cache
 
 
 class GPT(Model):
@@ -86,7 +86,7 @@ class GPT(Model):
         shapes |= blocks.norm_shapes("norm", C)
         return {name: s for name, s in shapes.items() if config.bias or not blocks.is_bias(name)}
 
-    def initialise(self, rng: np.random.Generator) -> None:
+    def initialise(self, rng: Rng) -> None:
         """Weights from a normal distribution, gains 1, biases 0.
 
         Each of the 2 L maps that add to h starts smaller by √(2 L), so that h does not grow with
@@ -103,7 +103,7 @@ class GPT(Model):
                 )
 
     def forward(
-        self, ids: Any, rng: np.random.Generator | None = None, *, watch: Watch | None = None
+        self, ids: Any, rng: Rng | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, GPTCache]:
         """ids (..., T)  ->  logits (..., T, V).   Raises InputError for T > context_length."""
         p = self.params
@@ -129,7 +129,7 @@ class GPT(Model):
         block: str,
         mask: Array | None,
         way: str,
-        rng: np.random.Generator | None,
+        rng: Rng | None,
         watch: Watch | None,
     ) -> tuple[Array, GPTBlockCache]:
         """h ← h + attention(norm1(h))    h ← h + feed_forward(norm2(h))"""

@@ -12,16 +12,17 @@ on the real part. What is said when they disagree: the table in gradient_verdict
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from .arrays import Array, Rng
 from .callables import argument_names, leaves, raised, title
 from .errors import InputError
 from .gradient_judge import Numeric, judged, with_hidden_factors
 from .gradient_questions import Asked, Claims, ModelAsked, OpAsked, or_nan, quietly
 from .gradient_verdicts import TOLERANCES, Check, Finding, Report
-from .ops import Array
 
 Known = dict[tuple[str, str], Array]  # a numerical gradient by array and method
 
@@ -71,7 +72,7 @@ def complex_step(f: Callable[[Array], Any], x: Array, h: float | None = None) ->
 class Method:
     """A way to get dL/dx from L alone, the dtype it works in, and the error it must stay below."""
 
-    slope: Callable[[Callable, Array], Array]
+    slope: Callable[[Callable[..., Any], Array], Array]
     dtype: type
     tolerance: float
 
@@ -98,12 +99,12 @@ def gradient_error(analytic: Array, numeric: Array) -> float:
 
 
 def check_op(
-    forward: Callable,
-    backward: Callable,
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
     *args: Any,
     keywords: Mapping[str, Any] | None = None,
     name: str = "",
-    rng: np.random.Generator | None = None,
+    rng: Rng | None = None,
     methods: str | Iterable[str] = tuple(METHODS),
     equal_axes: bool = False,
     known: Known | None = None,
@@ -198,9 +199,8 @@ def _report(
     known, checks = {} if known is None else known, []
     for k, (name, analytic) in enumerate(zip(asked.names, answer.gradients, strict=True)):
         smooth = (name, "smooth")  # a forward without corners here has none in another check either
-        verdict, words, numeric = judged(
-            asked, k, answer, lambda k=k: _numeric(asked, k, chosen, known)
-        )
+        work = partial(_numeric, asked, k, chosen, known)
+        verdict, words, numeric = judged(asked, k, answer, work)
         errors = {m: _error(analytic, slopes) for m, slopes in numeric.items()}
         if verdict == "ok":
             known[smooth] = np.ones(1)

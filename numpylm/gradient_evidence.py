@@ -3,12 +3,12 @@ slope, how sure are they, and is a small difference more than rounding?
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .arrays import Array
 from .gradient_questions import Asked, Terms, quietly
-from .ops import Array
 
 EPS = float(np.finfo(np.float64).eps)
 SAFE = 30.0  # an error estimate is trusted up to this factor
@@ -65,7 +65,7 @@ def slope_at(
         return _from_many_steps(g, here, base, scale)
 
 
-def _from_few_steps(g: Callable, here: float, base: Array, scale: float) -> Slope | None:
+def _from_few_steps(g: Callable[..., Any], here: float, base: Array, scale: float) -> Slope | None:
     """Four steps of which none is a multiple of another, so that no rounding is common to all."""
     h = 1e-4 * max(abs(here), scale)
     steps = [_step(g, here, base, part * h) for part in (1, 0.87, 0.71, 0.19)]
@@ -76,7 +76,7 @@ def _from_few_steps(g: Callable, here: float, base: Array, scale: float) -> Slop
     return None
 
 
-def _step(g: Callable, here: float, base: Array, h: float) -> Step:
+def _step(g: Callable[..., Any], here: float, base: Array, h: float) -> Step:
     above, below = g(here + h), g(here - h)
     up, down = (here + h) - here, here - (here - h)  # the steps as float64 can make them
     moved = (above != base) | (below != base)
@@ -93,7 +93,7 @@ def _step(g: Callable, here: float, base: Array, h: float) -> Step:
     )
 
 
-def _from_many_steps(g: Callable, here: float, base: Array, scale: float) -> Slope:
+def _from_many_steps(g: Callable[..., Any], here: float, base: Array, scale: float) -> Slope:
     """Steps from a quarter of x down to rounding, extrapolated; the most consistent one counts."""
     largest, smallest = max(abs(here), scale) / 4, 1e-11 * (abs(here) or scale)
     count = int(np.log(largest / smallest) / np.log(4)) + 1

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .arrays import Array, Rng
 from .gradient_evidence import (
     EPS,
     SAFE,
@@ -18,7 +19,6 @@ from .gradient_evidence import (
 )
 from .gradient_questions import Asked, Claims, differ, largest, or_nan, quietly
 from .gradient_verdicts import RANDOM_WORDS, TOLERANCES, Check, Finding, GradientVerdict
-from .ops import Array
 
 
 class Numeric(NamedTuple):
@@ -276,6 +276,7 @@ class Judge:
         return None
 
     def _try_both(self, i: tuple[int, ...], slope: Slope) -> None:
+        assert self.complex is not None
         a, z = self.analytic[i], self.complex[i]
         if self._rounds(i, a - z, slope.size):
             return
@@ -294,6 +295,7 @@ class Judge:
         )
 
     def _try_complex(self, i: tuple[int, ...]) -> None:
+        assert self.complex is not None
         a, z = self.analytic[i], self.complex[i]
         _, size = complex_slope(self.asked.along(self.k, np.complex128), self.x, i)
         near = np.isfinite(a) and abs(a - z) <= 1e-6 * largest(self.complex)
@@ -392,12 +394,12 @@ def _is_constant(x: Array) -> bool:
     return x.size > 1 or float(x.flat[0]) in (-1.0, 0.0, 1.0)
 
 
-def _varied(x: Array, rng: np.random.Generator) -> Array:
+def _varied(x: Array, rng: Rng) -> Array:
     draw = rng.uniform(-0.5, 0.5, x.shape)
     return np.where(x == 0, draw, x * (1 + draw))
 
 
-def _off_along_a_line(asked: Asked, k: int, analytic: Any, rng: np.random.Generator) -> str:
+def _off_along_a_line(asked: Asked, k: int, analytic: Any, rng: Rng) -> str:
     """How the slope along a random direction differs from the analytic one; "" if it does not."""
     x = asked.values[k]
     v = rng.normal(size=x.shape) * scale_of(x)

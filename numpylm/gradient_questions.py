@@ -16,11 +16,11 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
+from .arrays import Array, Rng
 from .callables import Leaf, NoMatch, copied, handed_on, matched, raised, rebuilt
 from .errors import InputError
 from .gradient_verdicts import RANDOM_WORDS, Finding, GradientVerdict
 from .model import Parameters
-from .ops import Array
 
 Terms = Callable[[Array], Array]  # the terms of L with one array replaced, in its dtype
 
@@ -32,13 +32,13 @@ class Asked(Protocol):
     values: list[Array]
     repeats: bool  # whether more than a second forward has given the same
 
-    def along(self, k: int, dtype: type = np.float64) -> Terms:
+    def along(self, k: int, dtype: type[Any] = np.float64) -> Terms:
         """L's terms as a function of array k; the others stay, in `dtype`."""
 
     def gradients(self) -> list[Any]:
         """What the code says, for each array."""
 
-    def at(self, values: list[Array], rng: np.random.Generator) -> Self:
+    def at(self, values: list[Array], rng: Rng) -> Self:
         """The same question at another point."""
 
 
@@ -94,7 +94,11 @@ class OpAsked:
     """`forward` and `backward` at arguments given by place or by name."""
 
     def __init__(
-        self, forward: Callable, backward: Callable, args: Mapping[Any, Any], chosen: list[Leaf]
+        self,
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
+        args: Mapping[Any, Any],
+        chosen: list[Leaf],
     ):
         self.forward, self.backward, self.args, self.leaves = forward, backward, args, chosen
         self.values = [leaf.value for leaf in chosen]
@@ -117,9 +121,10 @@ class OpAsked:
         forms = {
             leaf.route: handed_on(leaf, x) for leaf, x in zip(self.leaves, values, strict=True)
         }
-        return rebuilt(self.args, forms)
+        result: dict[Any, Any] = rebuilt(self.args, forms)
+        return result
 
-    def start(self, subject: str, rng: np.random.Generator | None) -> list[Array]:
+    def start(self, subject: str, rng: Rng | None) -> list[Array]:
         """Draw dy for the forward's results, and return them. Finding where they show nothing."""
         try:
             with quietly():
@@ -204,7 +209,7 @@ class OpAsked:
         by_route = matched(answer, self.args, self.leaves)
         return [_as_array(by_route.get(leaf.route)) for leaf in self.leaves]
 
-    def along(self, k: int, dtype: type = np.float64) -> Terms:
+    def along(self, k: int, dtype: type[Any] = np.float64) -> Terms:
         values = [x.astype(dtype) for x in self.values]
 
         def terms(x: Array) -> Array:
@@ -216,7 +221,7 @@ class OpAsked:
         _, cache = self.call(self.values)
         return self._matched(self.backward(upstream_copy(self.dy), cache))
 
-    def at(self, values: list[Array], rng: np.random.Generator) -> Self:
+    def at(self, values: list[Array], rng: Rng) -> Self:
         other = copy.copy(self)
         other.values = values
         other.dy = map_outputs(lambda d: d * (1 + 2.0**-44 * rng.uniform(-1, 1, d.shape)), self.dy)
@@ -338,13 +343,18 @@ def upstream_copy(dy: Any) -> Any:
 KEY = 0x6E756D70796C6D  # seeds that no reader takes: dy must not be the argument once more
 
 
-def upstream(y: Any, args: list[Array], rng: np.random.Generator | None) -> Any:
+def upstream(y: Any, args: list[Array], rng: Rng | None) -> Any:
     """dy: random, the shape of y, no number in common with an argument and in no ratio to one."""
     given = int(rng.integers(2**62)) if rng is not None else 0
     numbers = np.concatenate([np.zeros(1), *(x.real.ravel() for x in args)])
     for attempt in range(100):
         draw = np.random.default_rng([KEY, given, attempt])
-        dy = map_outputs(lambda part, draw=draw: draw.normal(size=part.shape), y)
+
+        def drawn(part: Any, draw: Rng = draw) -> Array:
+            made: Array = draw.normal(size=part.shape)
+            return made
+
+        dy = map_outputs(drawn, y)
         flat = np.concatenate([d.ravel() for d in outputs(dy)])
         lengths = np.abs(flat)
         distinct = not np.isin(lengths, np.abs(numbers)).any()
@@ -419,9 +429,12 @@ class ModelAsked:
 
     def loss(self, model: Any) -> tuple[Any, Any]:
         batch = copied(self.batch)
-        return model.loss(**batch) if isinstance(batch, Mapping) else model.loss(*batch)
+        result: tuple[Any, Any] = (
+            model.loss(**batch) if isinstance(batch, Mapping) else model.loss(*batch)
+        )
+        return result
 
-    def twin(self, dtype: type = np.float64) -> Any:
+    def twin(self, dtype: type[Any] = np.float64) -> Any:
         """The model once more, in another dtype, at these values."""
         try:
             twin = self.model.astype(dtype)
@@ -431,7 +444,7 @@ class ModelAsked:
             _put(twin.params, name, x.astype(dtype))
         return twin
 
-    def along(self, k: int, dtype: type = np.float64) -> Terms:
+    def along(self, k: int, dtype: type[Any] = np.float64) -> Terms:
         def terms(x: Array) -> Array:
             twin = self._moved_in(k, dtype)
             _put(twin.params, self.names[k], x)
@@ -439,7 +452,7 @@ class ModelAsked:
 
         return terms
 
-    def _moved_in(self, k: int | None, dtype: type) -> Any:
+    def _moved_in(self, k: int | None, dtype: type[Any]) -> Any:
         """The twin in which no other array than k differs from the point."""
         twin, moved = self.twins.get(dtype) or (self.twin(dtype), k)
         if moved is not None and moved != k:
@@ -452,11 +465,11 @@ class ModelAsked:
         grads = twin.loss_backward(self.loss(twin)[1])
         return [_as_array(grads[name]) for name in self.names]
 
-    def at(self, values: list[Array], rng: np.random.Generator) -> Self:
+    def at(self, values: list[Array], rng: Rng) -> Self:
         return type(self)(self.model, self.batch, values)
 
 
-def _another(model: Any, dtype: type) -> Any:
+def _another(model: Any, dtype: type[Any]) -> Any:
     if dtype is np.float64:
         return copied(model)  # its attributes may be the very arrays that `params` names
     twin = copy.copy(model)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .arrays import Array, DTypeLike
 from .bert import BERT
 from .bert_heads import BERTForClass
 from .blocks import Shapes
@@ -38,7 +39,6 @@ from .huggingface_layouts import (
 )
 from .llama import Llama
 from .model import Model
-from .ops import Array
 
 # ---- reading ---------------------------------------------------------------------------------
 
@@ -50,7 +50,7 @@ class Pretrained(NamedTuple):
     unused: list[str]
 
 
-def from_pretrained(folder: Path | str, dtype: Any = None) -> Pretrained:
+def from_pretrained(folder: Path | str, dtype: DTypeLike | None = None) -> Pretrained:
     """The model in a folder of transformers: GPT, Llama, BERT, or BERT with one of its heads.
 
     Every tensor of the file is taken once, is a copy that equals its original, or is named in

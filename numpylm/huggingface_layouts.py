@@ -141,7 +141,7 @@ LLAMA_FIELDS = {
 }
 
 
-def _gpt2_fixed(config: Any) -> dict[str, tuple]:
+def _gpt2_fixed(config: Any) -> dict[str, tuple[Any, ...]]:
     """Fields that have no option here -> the values that mean what GPT does; first the default."""
     return {
         "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
@@ -154,7 +154,7 @@ def _gpt2_fixed(config: Any) -> dict[str, tuple]:
     }
 
 
-def _bert_fixed(config: Any) -> dict[str, tuple]:
+def _bert_fixed(config: Any) -> dict[str, tuple[Any, ...]]:
     """The same of BERT."""
     return {
         "hidden_act": ("gelu", "gelu_python"),
@@ -166,7 +166,7 @@ def _bert_fixed(config: Any) -> dict[str, tuple]:
     }
 
 
-def _llama_fixed(config: Any) -> dict[str, tuple]:
+def _llama_fixed(config: Any) -> dict[str, tuple[Any, ...]]:
     """The same of Llama, with what its successors have and it has not."""
     return {
         "hidden_act": ("silu", "swish"),
@@ -209,7 +209,7 @@ class Layout(NamedTuple):
     prefix: str  # of the tensors; files of a bare encoder or decoder lack it
     unused: tuple[str, ...]
     fields: dict[str, str]
-    fixed: Callable[[Any], dict[str, tuple]]
+    fixed: Callable[[Any], dict[str, tuple[Any, ...]]]
 
 
 _GPT2 = Layout(GPT, GPT2_NAMES, "gpt2", "transformer.", GPT2_UNUSED, GPT2_FIELDS, _gpt2_fixed)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Rng
 from .errors import InputError
 
 State = Any  # whatever can be a key: a letter, a pair, the brackets still open
@@ -40,7 +41,7 @@ class Language:
     step: Callable[[State], list[Step]]
     alike: Callable[[State], Hashable] = lambda state: state
 
-    def sample(self, rng: np.random.Generator, n_sentences: int, length: int) -> list[list[str]]:
+    def sample(self, rng: Rng, n_sentences: int, length: int) -> list[list[str]]:
         """n_sentences independent sentences, each a list of `length` symbols."""
 
         @lru_cache(10_000)  # a state that remembers a past seldom returns
@@ -110,7 +111,7 @@ class Language:
         nats = []
         for _ in range(length):
             h = 0.0
-            merged: dict[frozenset, tuple[float, Belief]] = {}
+            merged: dict[frozenset[Any], tuple[float, Belief]] = {}
             for weight, belief in beliefs:
                 for p, after in self.read(belief).values():
                     h -= weight * p * math.log(p)

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import blocks, blockwise_attention, llama_blocks, ops
 from .arguments import as_texts
-from .arrays import Array
+from .arrays import Array, Rng
 from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
@@ -77,10 +77,10 @@ class LlamaBlockCache(NamedTuple):
 class LlamaCache(NamedTuple):
     """In the order of computation; one LlamaBlockCache for each block."""
 
-    embedding: tuple
+    embedding: tuple[Any, ...]
     blocks: tuple[LlamaBlockCache, ...]
     norm: llama_blocks.RMSNormCache
-    output: tuple
+    output: tuple[Any, ...]
 
 
 class Llama(Model):
@@ -115,7 +115,7 @@ class Llama(Model):
         shapes["norm.gain"] = (C,)
         return shapes if config.tied else shapes | {"U": (config.vocab_size, C)}
 
-    def initialise(self, rng: np.random.Generator) -> None:
+    def initialise(self, rng: Rng) -> None:
         """Weights from a normal distribution, gains 1; what adds to h starts smaller by √(2 L)."""
         std, L = self.config.init_std, self.config.layers
         for name, shape in self.params.shapes.items():
@@ -128,7 +128,7 @@ class Llama(Model):
                 )
 
     def forward(
-        self, ids: Any, rng: np.random.Generator | None = None, *, watch: Watch | None = None
+        self, ids: Any, rng: Rng | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, LlamaCache]:
         """ids (..., T)  ->  logits (..., T, V).   Raises InputError for T > context_length.
 
@@ -164,9 +164,9 @@ class Llama(Model):
         """h ← h + attention(norm1(h))    h ← h + feed_forward(norm2(h))"""
         p, config = self.params, self.config
         y, norm1 = self._norm(h, f"{block}.norm1")
-        w = blocks.weights(p, f"{block}.attention", ATTENTION)
+        w_qkv, w_out = blocks.weights(p, f"{block}.attention", ATTENTION)
         y, attention = llama_blocks.grouped_self_attention_forward(
-            y, *w, config.heads, config.key_heads, turn, mask, way
+            y, w_qkv, w_out, config.heads, config.key_heads, turn, mask, way
         )
         h = h + watched(watch, f"{block}.attention", y)
         y, norm2 = self._norm(h, f"{block}.norm2")
@@ -233,9 +233,9 @@ class Llama(Model):
         h = watched(watch, "embedding", h)
         for layer, block in enumerate(_blocks(config)):
             y, _ = self._norm(h, f"{block}.norm1")
-            w = blocks.weights(p, f"{block}.attention", ATTENTION)
+            w_qkv, w_out = blocks.weights(p, f"{block}.attention", ATTENTION)
             y = llama_blocks.grouped_self_attention_cached(
-                y, *w, config.heads, config.key_heads, turn, mask, past, layer
+                y, w_qkv, w_out, config.heads, config.key_heads, turn, mask, past, layer
             )
             h = h + watched(watch, f"{block}.attention", y)
             y, _ = self._norm(h, f"{block}.norm2")

@@ -6,13 +6,13 @@ group, r a pair of columns, turned together.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import blockwise_attention, ops
 from .arguments import array, check_mask, number, shaped, whole
-from .arrays import Array, column_dot, row_dot
+from .arrays import Array, DTypeLike, column_dot, row_dot
 from .blocks import KeyValueCache, check_heads, merge_heads, split_heads
 from .errors import InputError
 
@@ -70,7 +70,7 @@ class Rotation:
 
 
 def rotation(
-    positions: Array, D: int, base: float = 10000.0, dtype: object = np.float32
+    positions: Array, D: int, base: float = 10000.0, dtype: DTypeLike = np.float32
 ) -> Rotation:
     """The angles of F28.   positions (..., T)   ->   cos, sin (..., T, D/2)
 
@@ -180,11 +180,11 @@ def silu_backward(dy: Array, cache: tuple[Array, Array]) -> Array:
 class GatedFeedForwardCache(NamedTuple):
     """In the order of computation; gate and up (..., F) are the two factors."""
 
-    to_hidden: tuple
-    silu: tuple
+    to_hidden: tuple[Any, ...]
+    silu: tuple[Any, ...]
     gate: Array
     up: Array
-    out: tuple
+    out: tuple[Any, ...]
 
 
 def gated_feed_forward_forward(
@@ -289,13 +289,15 @@ def grouped_query_backward(dc: Array, cache: GroupedQueryCache) -> tuple[Array, 
         dq, dk, dv = ops.attention_backward(_stack(dc, groups), attention)
         return merge_heads(_unstack(dq, heads)), merge_heads(dk), merge_heads(dv)
     dq, dk, dv = blockwise_attention.attend_upwards(dc, attention)
-    return merge_heads(dq), *(merge_heads(_sum_of_group(dx, groups)) for dx in (dk, dv))
+    dk, dv = _sum_of_group(dk, groups), _sum_of_group(dv, groups)
+    return merge_heads(dq), merge_heads(dk), merge_heads(dv)
 
 
 def _sum_of_group(dk: Array, groups: int) -> Array:
     """(..., G R, S, D) -> (..., G, S, D): a key that was copied gets the sum of its copies'."""
     *lead, H, S, D = dk.shape
-    return dk.reshape(*lead, groups, H // groups, S, D).sum(axis=-3)
+    result: Array = dk.reshape(*lead, groups, H // groups, S, D).sum(axis=-3)
+    return result
 
 
 def _stack(x: Array, groups: int) -> Array:
@@ -313,10 +315,10 @@ def _unstack(x: Array, heads: int) -> Array:
 class GroupedSelfAttentionCache(NamedTuple):
     """In the order of computation; attention.a holds the weights (..., H, T, S)."""
 
-    to_qkv: tuple
+    to_qkv: tuple[Any, ...]
     turn: Rotation
     attention: GroupedQueryCache
-    out: tuple
+    out: tuple[Any, ...]
 
 
 def grouped_self_attention_forward(

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array
 from .errors import InputError
-from .ops import Array
 from .reports import columns
 
 

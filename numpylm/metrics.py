@@ -18,9 +18,10 @@ import numpy as np
 
 from .answers import Tokenise, answer_pairs, short, tokens_of
 from .arguments import as_ids, check_ids, one_of, plain
+from .arrays import Array
 from .batches import arguments, every_batch
 from .errors import InputError
-from .ops import IGNORE, Array
+from .ops import IGNORE
 
 ROUNDING = 1e-6  # nats per token that a total may lie below 0: -log 1 in float32
 
@@ -136,7 +137,8 @@ def _logits_and_targets(model: Any, batch: Any) -> tuple[Array, Array]:
     arguments and targets says it in a method of its own, `logits_and_targets`."""
     ordered, named = arguments(batch)
     if hasattr(model, "logits_and_targets"):
-        return model.logits_and_targets(*ordered, **named)
+        pair: tuple[Array, Array] = model.logits_and_targets(*ordered, **named)
+        return pair
     given = dict(zip(("ids", "targets"), ordered, strict=False)) | dict(named)
     if "targets" not in given:
         raise InputError(

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from . import ops
+from .arrays import Array, ArrayLike, DTypeLike, Rng
 from .config import Config, option
 from .errors import InputError
-from .ops import Array
 from .watching import Watch
 
 
@@ -27,7 +27,7 @@ class Parameters(Mapping[str, Array]):
     so an optimizer may work on `flat` alone. Gradients are a twin with the same layout.
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: Any = np.float32):
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: DTypeLike = np.float32):
         if wrong := [name for name, shape in shapes.items() if isinstance(shape, int)]:
             raise InputError(f"the shape of {wrong[0]} must be a tuple, as (3,), not a number")
         self.flat = np.zeros(sum(map(math.prod, shapes.values())), dtype)
@@ -67,7 +67,7 @@ class Parameters(Mapping[str, Array]):
         sizes = f"{self.flat.size:,} numbers, {self.flat.dtype}, {len(arrays)} array{plural}"
         return f"Parameters({sizes}: {', '.join(shown)})"
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         """A copy, or one unpickled, has views into a vector of its own."""
         return _restored, (self.shapes, self.flat)
 
@@ -134,8 +134,8 @@ class Model:
     def __init__(
         self,
         config: Any = None,
-        rng: np.random.Generator | None = None,
-        dtype: Any = np.float32,
+        rng: Rng | None = None,
+        dtype: DTypeLike = np.float32,
         **fields: Any,
     ):
         config = self.Config() if config is None else config
@@ -159,7 +159,7 @@ class Model:
         return f"{type(self).__name__}({', '.join([*shown, sizes])})"
 
     @classmethod
-    def blank(cls, config: Any, dtype: Any = np.float32) -> Self:
+    def blank(cls, config: Any, dtype: DTypeLike = np.float32) -> Self:
         """A model whose parameters are all 0, for one who loads them: nothing is drawn."""
         model = cls.__new__(cls)
         model.config, model.params = config, Parameters(cls.shapes(config), dtype)
@@ -170,7 +170,7 @@ class Model:
         """Name -> shape of every parameter, in the order in which they act."""
         raise NotImplementedError("a model defines shapes(config)")
 
-    def initialise(self, rng: np.random.Generator) -> None:
+    def initialise(self, rng: Rng) -> None:
         """Matrices from a normal distribution, vectors 0, and 1 where they are called gain.
 
         The deviation is the config's init_std, and 0.02 where it has none.
@@ -183,7 +183,7 @@ class Model:
                 self.params[name] = np.ones(shape)
 
     def forward(
-        self, ids: Any, rng: np.random.Generator | None = None, *, watch: Watch | None = None
+        self, ids: ArrayLike, rng: Rng | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, Any]:
         """ids (..., T) -> logits (..., T, V), cache."""
         raise NotImplementedError("a model defines forward(ids, rng=None) -> logits, cache")
@@ -192,9 +192,7 @@ class Model:
         """dL/dlogits -> dL/dparams, named and shaped like `params`."""
         raise NotImplementedError("a model defines backward(dlogits, cache) -> gradients")
 
-    def loss(
-        self, ids: Any, targets: Any, rng: np.random.Generator | None = None
-    ) -> tuple[Any, Any]:
+    def loss(self, ids: ArrayLike, targets: ArrayLike, rng: Rng | None = None) -> tuple[Any, Any]:
         """F5: mean −log p(target) in nats per predicted token.   ids, targets (..., T)"""
         logits, cache = self.forward(ids, rng)
         loss, loss_cache = ops.cross_entropy_forward(logits, targets)
@@ -205,7 +203,7 @@ class Model:
         forward_cache, loss_cache = cache
         return self.backward(ops.cross_entropy_backward(dL, loss_cache), forward_cache)
 
-    def next_logits(self, ids: Any) -> Array:
+    def next_logits(self, ids: ArrayLike) -> Array:
         """Logits (..., V) of the token that follows ids (..., T)."""
         return self.forward(ids)[0][..., -1, :]
 
@@ -213,7 +211,7 @@ class Model:
         """Who reads whom in a forward: name of the attention -> its weights (..., H, T, S)."""
         return {}
 
-    def astype(self, dtype: Any) -> Self:
+    def astype(self, dtype: DTypeLike) -> Self:
         """The same model in another dtype: float64 to check it, complex128 for the complex step."""
         twin = copy.copy(self)
         twin.params = Parameters(self.params.shapes, dtype)
@@ -244,6 +242,6 @@ def first_non_finite(tree: Any, name: str = "") -> NonFinite | None:
     return None
 
 
-def _named_items(parts: tuple) -> Iterator[tuple[str, Any]]:
+def _named_items(parts: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     names = getattr(parts, "_fields", [str(i) for i in range(len(parts))])
     return zip(names, parts, strict=True)

@@ -31,6 +31,10 @@ from .arguments import (
 )
 from .arrays import (
     Array,
+    ArrayLike,
+    Cache,
+    DTypeLike,
+    Rng,
     as_rows,
     below_max,
     column_dot,
@@ -50,7 +54,7 @@ from .errors import InputError
 # ---- F1: embedding ---------------------------------------------------------------------------
 
 
-def embedding_forward(table: Array, ids: Array) -> tuple[Array, tuple]:
+def embedding_forward(table: Array, ids: ArrayLike) -> tuple[Array, Cache]:
     """F1: row lookup.   table (V, C)   ids (...) in [0, V)   ->   e (..., C)
 
     e_i = table[x_i]
@@ -62,7 +66,7 @@ def embedding_forward(table: Array, ids: Array) -> tuple[Array, tuple]:
     return table.take(ids, axis=0), (table.shape, ids)
 
 
-def embedding_backward(de: Array, cache: tuple) -> Array:
+def embedding_backward(de: Array, cache: Cache) -> Array:
     """Each occurrence of a word adds to the row of that word.
 
     e_i = table[x_i]   =>   dtable_w = Σ_{i: x_i = w} de_i
@@ -77,7 +81,7 @@ def embedding_backward(de: Array, cache: tuple) -> Array:
 # ---- F12: linear map -------------------------------------------------------------------------
 
 
-def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple]:
+def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Cache]:
     """F12: y = x w + b.   x (..., I)   w (I, O)   b (O,) or None   ->   y (..., O)"""
     x, w, b = shaped("linear: x (..., I), w (I, O), b (O) or None", x, w, b)
     y = product(x, w)
@@ -86,7 +90,7 @@ def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, t
     return y, (x, w, b is not None)
 
 
-def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array | None]:
+def linear_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array | None]:
     """Each entry of w meets every row of x, and b is added to every row.
 
     y_nr' = Σ_r x_nr w_rr' + b_r'   =>   dx_nr = Σ_r' dy_nr' w_rr'     dw_rr' = Σ_n x_nr dy_nr'
@@ -127,7 +131,8 @@ def softmax_backward(da: Array, cache: Array) -> Array:
     """
     a = cache
     da = array("da", da, a.shape)
-    return a * (da - row_dot(a, da))
+    ds: Array = a * (da - row_dot(a, da))
+    return ds
 
 
 # ---- F2, F3: attention -----------------------------------------------------------------------
@@ -197,7 +202,7 @@ def attention_backward(dc: Array, cache: AttentionCache) -> tuple[Array, Array, 
 # ---- F4: output ------------------------------------------------------------------------------
 
 
-def output_forward(c: Array, table: Array) -> tuple[Array, tuple]:
+def output_forward(c: Array, table: Array) -> tuple[Array, Cache]:
     """F4, before its softmax: logits z_w = c·e_w.   c (..., C)   table (V, C)  ->  z (..., V)
 
     p(w) = exp(z_w) / Σ_w' exp(z_w') is softmax_forward(z); training uses cross_entropy_forward(z).
@@ -206,7 +211,7 @@ def output_forward(c: Array, table: Array) -> tuple[Array, tuple]:
     return product(c, table.T), (c, table)
 
 
-def output_backward(dlogits: Array, cache: tuple) -> tuple[Array, Array]:
+def output_backward(dlogits: Array, cache: Cache) -> tuple[Array, Array]:
     """z_nw = c_n·e_w   =>   dc_n = Σ_w dz_nw e_w     dtable_w = Σ_n dz_nw c_n"""
     c, table = cache
     dlogits = array("dlogits", dlogits, (*c.shape[:-1], len(table)))
@@ -229,7 +234,7 @@ class CrossEntropyCache(NamedTuple):
     shape: tuple[int, ...]
 
 
-def cross_entropy_forward(logits: Array, targets: Array) -> tuple[Any, CrossEntropyCache]:
+def cross_entropy_forward(logits: Array, targets: ArrayLike) -> tuple[Any, CrossEntropyCache]:
     """F4, F5: mean of −log p(target).   logits (..., V)   targets (...)  ->  L, nats per token
 
         L = 1/N Σ_n −log softmax(z_n)[y_n] = 1/N Σ_n (log Σ_w exp(z_nw) − z_ny)
@@ -262,10 +267,11 @@ def cross_entropy_backward(dL: Any, cache: CrossEntropyCache) -> Array:
     weight = (counted * (dL / N)).astype(p.dtype)
     dlogits = p * weight[:, None]
     dlogits[np.arange(len(y)), y] -= weight
-    return dlogits.reshape(shape)
+    dz: Array = dlogits.reshape(shape)
+    return dz
 
 
-def nll_forward(p: Array, targets: Array) -> tuple[Any, tuple]:
+def nll_forward(p: Array, targets: ArrayLike) -> tuple[Any, Cache]:
     """F5 on probabilities: L = 1/N Σ_n −log p_n[y_n].   p (..., V)   targets (...)  ->  L, nats
 
     Together with softmax_forward it is cross_entropy_forward in two steps; for reading, because
@@ -277,7 +283,7 @@ def nll_forward(p: Array, targets: Array) -> tuple[Any, tuple]:
     return -np.log(p_y).sum() / N, (p_y, y, counted, N, p.shape)
 
 
-def nll_backward(dL: Any, cache: tuple) -> Array:
+def nll_backward(dL: Any, cache: Cache) -> Array:
     """L_n = −log p_ny   =>   dp_nw = −dL/N 1[w = y_n] / p_ny
 
     Through softmax_backward it becomes p − 1 at the target: cross_entropy_backward.
@@ -305,7 +311,7 @@ class SmoothedCrossEntropyCache(NamedTuple):
 
 
 def smoothed_cross_entropy_forward(
-    logits: Array, targets: Array, smoothing: float
+    logits: Array, targets: ArrayLike, smoothing: float
 ) -> tuple[Any, SmoothedCrossEntropyCache]:
     """F23: cross-entropy with a target that is not quite certain.   logits (..., V)   targets (...)
 
@@ -351,7 +357,7 @@ def smoothed_cross_entropy_backward(dL: Any, cache: SmoothedCrossEntropyCache) -
 
 def layer_norm_forward(
     x: Array, gain: Array, bias: Array | None = None, eps: float = 1e-5
-) -> tuple[Array, tuple]:
+) -> tuple[Array, Cache]:
     """F13: every row to mean 0 and variance 1, then to a learned scale and offset.
 
         x̂_r = (x_r − mean(x))/σ     mean(x) = 1/C Σ_r x_r     σ² = mean((x − mean(x))²) + eps
@@ -372,7 +378,7 @@ def layer_norm_forward(
     return y, (x_hat, sigma, gain, bias is not None)
 
 
-def layer_norm_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array | None]:
+def layer_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array | None]:
     """What would move the mean or the variance of a row is taken out of its gradient.
 
         y_r = gain_r x̂_r + bias_r   =>   dgain_r = Σ_n dy_nr x̂_nr     dbias_r = Σ_n dy_nr
@@ -400,7 +406,7 @@ TANH_SCALE = math.sqrt(2 / math.pi)
 TANH_CUBIC = 0.044715
 
 
-def gelu_forward(x: Array) -> tuple[Array, tuple]:
+def gelu_forward(x: Array) -> tuple[Array, Cache]:
     """F14: GELU, tanh form.   x (...)  ->  y (...)
 
         u = √(2/π) (x + 0.044715 x³)     h = (1 + tanh u)/2     y = x h
@@ -419,7 +425,7 @@ def gelu_forward(x: Array) -> tuple[Array, tuple]:
     return x * h, (x, h)
 
 
-def gelu_backward(dy: Array, cache: tuple) -> Array:
+def gelu_backward(dy: Array, cache: Cache) -> Array:
     """The product rule; h = (1 + tanh u)/2 is the logistic function of 2 u.
 
     y = x h,  h' = 2 u' h (1 − h)   =>   dx = dy (h + x h') = dy h (1 + x 2 u' (1 − h))
@@ -438,7 +444,7 @@ def gelu_backward(dy: Array, cache: tuple) -> Array:
     return slope
 
 
-def gelu_exact_forward(x: Array) -> tuple[Array, tuple]:
+def gelu_exact_forward(x: Array) -> tuple[Array, Cache]:
     """F15: GELU, y = x Φ(x), with Φ(x) = (1 + erf(x/√2))/2 the normal distribution.   x, y (...)
 
     The form of BERT. Source: Hendrycks and Gimpel 2016, Gaussian Error Linear Units, section 2.
@@ -450,7 +456,7 @@ def gelu_exact_forward(x: Array) -> tuple[Array, tuple]:
     return x * phi, (x, phi)
 
 
-def gelu_exact_backward(dy: Array, cache: tuple) -> Array:
+def gelu_exact_backward(dy: Array, cache: Cache) -> Array:
     """y = x Φ(x),  Φ' = exp(−x²/2)/√(2π)   =>   dx = dy (Φ(x) + x Φ'(x))"""
     x, phi = cache
     dy = array("dy", dy, x.shape)
@@ -495,15 +501,14 @@ def tanh_backward(dy: Array, cache: Array) -> Array:
     """y = tanh x,  y' = 1 − tanh² x   =>   dx = dy (1 − y²)"""
     y = cache
     dy = array("dy", dy, y.shape)
-    return dy * (1 - y * y)
+    dx: Array = dy * (1 - y * y)
+    return dx
 
 
 # ---- F17: dropout ----------------------------------------------------------------------------
 
 
-def dropout_forward(
-    x: Array, rate: float, rng: np.random.Generator | None
-) -> tuple[Array, Array | None]:
+def dropout_forward(x: Array, rate: float, rng: Rng | None) -> tuple[Array, Array | None]:
     """F17: y = m x, with m = 0 at probability `rate` and 1/(1 − rate) otherwise.   x, y (...)
 
     The mean of m is 1, so evaluation (rng None) needs no other scale: there y = x, as at rate 0.
@@ -528,7 +533,7 @@ def dropout_backward(dy: Array, cache: Array | None) -> Array:
 # ---- F18, F19: positions ---------------------------------------------------------------------
 
 
-def positions_forward(e: Array, table: Array) -> tuple[Array, tuple]:
+def positions_forward(e: Array, table: Array) -> tuple[Array, Cache]:
     """F18: y_t = e_t + table[t].   e (..., T, C)   table (N, C)  ->  y (..., T, C)
 
     Source: Gehring et al. 2017, Convolutional Sequence to Sequence Learning, section 3.1.
@@ -544,7 +549,7 @@ def positions_forward(e: Array, table: Array) -> tuple[Array, tuple]:
     return e + table[:T], (e.shape, table.shape)
 
 
-def positions_backward(dy: Array, cache: tuple) -> tuple[Array, Array]:
+def positions_backward(dy: Array, cache: Cache) -> tuple[Array, Array]:
     """A position is added to every text of the batch.
 
     y_nt = e_nt + table_t   =>   de_nt = dy_nt     dtable_t = Σ_n dy_nt, 0 for positions not used
@@ -557,7 +562,7 @@ def positions_backward(dy: Array, cache: tuple) -> tuple[Array, Array]:
     return dy, dtable
 
 
-def sinusoidal_positions(T: int, C: int, dtype: Any = np.float32) -> Array:
+def sinusoidal_positions(T: int, C: int, dtype: DTypeLike = np.float32) -> Array:
     """F19: a table (T, C) for F18 that is not learned: each pair of columns is a clock's hand.
 
         table[t, 2r] = sin(t / 10000^(2r/C))     table[t, 2r + 1] = cos(t / 10000^(2r/C))

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from .arguments import array, number, one_of, whole
+from .arrays import Array
 from .errors import InputError
 from .model import Parameters
-from .ops import Array
 
 BLOCK = 2**18  # entries worked on at a time: p, g, m, v and one temporary share the cache
 
@@ -329,7 +329,8 @@ def learning_rate_at(
     one_of("schedule", schedule, SCHEDULES)
     if schedule == "inverse_sqrt":
         w = max(warmup, 1)
-        return peak * w**0.5 * transformer_rate(step, 1, w)
+        rate: float = peak * w**0.5 * transformer_rate(step, 1, w)
+        return rate
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
     if schedule == "constant":
@@ -351,4 +352,5 @@ def transformer_rate(step: int, width: int, warmup: int = 4000) -> float:
     """
     n = whole("step", step, at_least=0) + 1
     width, warmup = whole("width", width, at_least=1), whole("warmup", warmup, at_least=1)
-    return width**-0.5 * min(n**-0.5, n * warmup**-1.5)
+    rate: float = width**-0.5 * min(n**-0.5, n * warmup**-1.5)
+    return rate

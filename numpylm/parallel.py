@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .arrays import Array, Rng
 from .errors import InputError
 from .model import Parameters
-from .ops import IGNORE, Array
+from .ops import IGNORE
 from .optim import blocks_of, in_turn
 
 
@@ -33,7 +34,8 @@ def one_thread() -> AbstractContextManager[Any]:
     """BLAS on one thread, for products that are too small to share, and sums in one order."""
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(1)
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits
 
 
 # ---- processes -------------------------------------------------------------------------------
@@ -124,7 +126,7 @@ class Workers:
         self.draws = takes(model.loss, "rng")  # a loss of a reader's own may not
         self.pool = ThreadPoolExecutor(workers)
 
-    def loss(self, *batch: Any, rng: np.random.Generator | None = None, **named: Any) -> Any:
+    def loss(self, *batch: Any, rng: Rng | None = None, **named: Any) -> Any:
         """The model's loss of the whole batch, and the cache of the shares of this process.
 
         batch, named: the arguments of model.loss; each array is cut along its first axis.
@@ -150,24 +152,26 @@ class Workers:
         N = total[1]
         return total[0] / N, Shares([cache for _, cache in parts], [n / N for n in N_k])
 
-    def _loss(self, share: "Share", rng: np.random.Generator | None) -> Any:
+    def _loss(self, share: "Share", rng: Rng | None) -> Any:
         ordered, by_name = share
         return self.model.loss(*ordered, **by_name, **({"rng": rng} if self.draws else {}))
 
     def loss_backward(self, cache: Any) -> Parameters:
         """dL/dparams of `loss`, the same in every process: added in the order of the shares."""
         if not isinstance(cache, Shares):
-            return self.model.loss_backward(cache)
+            alone: Parameters = self.model.loss_backward(cache)
+            return alone
         each = self._at_once(self.model.loss_backward, zip(*cache, strict=True))
-        grads, *others = each or [self.model.params.like()]
+        total: Parameters
+        total, *others = each or [self.model.params.like()]
 
         def add(block: slice) -> None:
             for other in others:
-                grads.flat[block] += other.flat[block]
+                total.flat[block] += other.flat[block]
 
-        self.spread(add, blocks_of(grads.flat))
-        self.team.add(grads.flat)
-        return grads
+        self.spread(add, blocks_of(total.flat))
+        self.team.add(total.flat)
+        return total
 
     def spread(self, function: Callable[[slice], Any], blocks: list[slice]) -> list[Any]:
         """function(block) for every block, in order; each thread takes some that lie together."""
@@ -186,7 +190,7 @@ class Workers:
             wait(tasks)  # an error in one must not leave others at work on the parameters
 
 
-def _generators(rng: np.random.Generator, K: int) -> list[np.random.Generator]:
+def _generators(rng: Rng, K: int) -> list[Rng]:
     seeds = copy.deepcopy(rng).integers(2**63, size=K)
     return [np.random.default_rng(seed) for seed in seeds]
 
@@ -232,9 +236,11 @@ def predictions(model: Any, cache: Any) -> int:
     `predictions(cache)`; without one, InputError.
     """
     if hasattr(model, "predictions"):
-        return model.predictions(cache)
+        said: int = model.predictions(cache)
+        return said
     try:
-        return cache[1].N
+        kept: int = cache[1].N
+        return kept
     except (AttributeError, TypeError, IndexError, KeyError):
         raise InputError(
             f"{type(model).__name__}.loss does not say over how many predictions it is the mean, "

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from .allocator import keep_freed_memory
+from .arrays import Array
 from .batches import arguments, source_of
 from .corpora import landmarks
 from .divergence import remark
 from .metrics import Evaluation
-from .ops import Array
 from .parallel import Workers, one_thread
 from .sampling import GenerateConfig, generate_ids
 from .train_config import TrainConfig
@@ -145,7 +145,8 @@ def _sample(run: Any) -> str:
     prompt = heldout[0, :1] if heldout.ndim == 2 else heldout[:1]
     tokens = run.model.config.context_length if heldout.ndim == 2 else 200
     drawn = generate_ids(run.model, prompt, GenerateConfig(tokens=tokens), np.random.default_rng(0))
-    return run.corpus.tokenizer.decode(np.concatenate([prompt, drawn.ids]))
+    text: str = run.corpus.tokenizer.decode(np.concatenate([prompt, drawn.ids]))
+    return text
 
 
 def seconds_needed(run: Any) -> float:
@@ -166,7 +167,8 @@ def seconds_needed(run: Any) -> float:
     step, forward = min(times)
     left = config.steps - run.steps_done
     evaluations = left / config.eval_every * math.ceil(config.eval_windows / config.batch_size)
-    return left * step + evaluations * forward
+    seconds: float = left * step + evaluations * forward
+    return seconds
 
 
 def _time(seconds: float) -> str:

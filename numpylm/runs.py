@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array, DTypeLike, Rng
 from .batches import ids_of
 from .checkpoints import pack, save_checkpoint, write_whole
 from .corpora import CorpusConfig, load_corpus
@@ -27,7 +28,6 @@ from .divergence import Diverged, require_finite
 from .errors import InputError
 from .logs import read_log
 from .model import Model, ModelConfig
-from .ops import Array
 from .parallel import ALONE, Team
 from .signals import stop_signals
 from .train_config import TrainConfig
@@ -52,7 +52,7 @@ class Run(Training):
         model: Any,
         corpus: Any,
         config: TrainConfig,
-        rng: np.random.Generator,
+        rng: Rng,
         *,
         optimizer: Any = None,
         learning_rate: Callable[[int], float] | None = None,
@@ -106,7 +106,7 @@ class Run(Training):
         corpus: Any,
         config: TrainConfig | None = None,
         *,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         team: Team = ALONE,
         **own: Any,
     ) -> "Run":
@@ -134,7 +134,7 @@ class Run(Training):
         model_config: ModelConfig,
         corpus_config: CorpusConfig,
         config: TrainConfig,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         team: Team = ALONE,
     ) -> "Run":
         """`start` for what a command line says: model and corpus are made of their configs.
@@ -323,7 +323,8 @@ class Run(Training):
 def digest_of(corpus: Any) -> str | None:
     """SHA-256 of what batches are made of: that of a corpus, or of arrays; None of other things."""
     if hasattr(corpus, "digest"):
-        return corpus.digest
+        known: str | None = corpus.digest
+        return known
     parts = [ids_of(corpus), ids_of(corpus, "heldout") if hasattr(corpus, "heldout") else None]
     if isinstance(corpus, Mapping | tuple):
         parts = list(corpus.values() if isinstance(corpus, Mapping) else corpus)

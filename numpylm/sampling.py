@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from .arguments import as_ids, check_ids, generator, real_array
+from .arrays import Array, Rng
 from .config import Config, option
 from .errors import InputError
 from .metrics import token_nats
-from .ops import Array
 
 SUM_TOLERANCE = 1e-6  # a p of float32 sums to 1 within about this
 
@@ -89,7 +89,7 @@ def next_probabilities(
     return p
 
 
-def sample_token(p: Array, rng: np.random.Generator) -> int:
+def sample_token(p: Array, rng: Rng) -> int:
     """Draw w with probability p(w): the first w whose cumulative probability exceeds a random u.
 
     p (V,). Takes one number from rng. Raises InputError unless p is non-negative and sums to 1.
@@ -129,10 +129,11 @@ def _reader(model: Any, padding: Array) -> Callable[[Array], Array]:
 
     def read(ids: Array) -> Array:
         beyond = ids.shape[1] - N
-        if beyond <= 0:
-            return model.extend(ids[:, past.length :], past)[:, -1]
-        window = model.start(len(padding), np.maximum(padding - beyond, 0))
-        return model.extend(ids[:, -N:], window)[:, -1]
+        new, window = ids[:, past.length :], past
+        if beyond > 0:
+            new, window = ids[:, -N:], model.start(len(padding), np.maximum(padding - beyond, 0))
+        logits: Array = model.extend(new, window)[:, -1]
+        return logits
 
     return read
 
@@ -163,12 +164,11 @@ def generate(
     if not len(ids):
         raise InputError("prompt is empty: give a text to continue")
     result = generate_ids(model, ids, config, np.random.default_rng(config.seed))
-    return tokenizer.decode(np.concatenate([ids, result.ids]))
+    text: str = tokenizer.decode(np.concatenate([ids, result.ids]))
+    return text
 
 
-def generate_ids(
-    model: Any, prompt_ids: Any, config: GenerateConfig, rng: np.random.Generator
-) -> Generated:
+def generate_ids(model: Any, prompt_ids: Any, config: GenerateConfig, rng: Rng) -> Generated:
     """Continue prompt_ids (n,) by config.tokens tokens, each drawn given all before it.
 
     Once the text is longer than the model's context_length, the model sees the last context_length
@@ -182,7 +182,7 @@ def generate_batch(
     model: Any,
     prompts: Sequence[Any],
     config: GenerateConfig,
-    rngs: Sequence[np.random.Generator],
+    rngs: Sequence[Rng],
 ) -> list[Generated]:
     """`generate_ids` for several prompts at once, of any lengths, which are read as one batch.
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array
 from .bert import BERT
 from .errors import InputError
-from .ops import Array
 
 BATCH = 32  # sentences at a time, so that thousands of them need no more memory
 
@@ -61,7 +61,8 @@ def sentence_embedding(model: BERT, tokenizer: Any, sentences: Sequence[str]) ->
         )
     batches = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
     u = np.concatenate([_means(model, batch) for batch in batches])
-    return u / np.sqrt((u * u).sum(axis=-1, keepdims=True))
+    result: Array = u / np.sqrt((u * u).sum(axis=-1, keepdims=True))
+    return result
 
 
 def _means(model: BERT, texts: list[list[int]]) -> Array:
@@ -70,4 +71,5 @@ def _means(model: BERT, texts: list[list[int]]) -> Array:
     ids = np.zeros(attend.shape, int)
     ids[attend] = np.concatenate(texts)
     h, _ = model.encode(ids, attend=attend)
-    return h.mean(axis=1, where=attend[..., None])
+    result: Array = h.mean(axis=1, where=attend[..., None])
+    return result

@@ -298,7 +298,8 @@ class BytePairTokenizer(Tokenizer):
     def decode(self, ids: ArrayLike) -> str:
         """ids (n,) -> text. Bytes that are no UTF-8 show as U+FFFD."""
         ids = checked_ids(ids, self.vocab_size).tolist()
-        return self._library.decode(ids, skip_special_tokens=False)
+        text: str = self._library.decode(ids, skip_special_tokens=False)
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, "description": self._library.to_str()}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .arrays import Array
 from .attention_lm import AttentionLM
 from .bert import BERT, BERTForMaskedLM
 from .bert_heads import BERTForClass, BERTForSpan
@@ -14,7 +15,6 @@ from .errors import InputError
 from .gpt import GPT
 from .llama import Llama
 from .model import Model, first_non_finite
-from .ops import Array
 from .tokenizers import TOKENIZERS, Tokenizer, tokenizer_from_dict
 from .transformer import Transformer
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .allocator import keep_freed_memory
+from .arrays import Rng
 from .batches import arguments, batch_size_for, check_fit, held_out, obstacle, source_of
 from .divergence import blame_step, require_finite
 from .errors import InputError
@@ -41,7 +42,7 @@ class Training:
         *,
         batch_size: int = 32,
         heldout: Any = None,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         workers: int = 1,
         team: Team = ALONE,
     ):
@@ -177,7 +178,7 @@ def train(
     optimizer: Any = "adam",
     *,
     seed: int = 0,
-    rng: np.random.Generator | None = None,
+    rng: Rng | None = None,
     heldout: Any = None,
     progress: bool = True,
     **options: Any,

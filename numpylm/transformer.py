@@ -14,11 +14,11 @@ import numpy as np
 
 from . import blocks, ops
 from .arguments import as_ids, as_texts, check_ids
+from .arrays import Array, Cache, Rng
 from .blocks import CROSS_ATTENTION, FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
-from .ops import Array
 from .watching import Watch, watched
 
 
@@ -56,7 +56,7 @@ class TransformerConfig(ModelConfig):
 class EmbedCache(NamedTuple):
     """In the order of computation."""
 
-    embedding: tuple
+    embedding: Cache
     dropout: Array | None
 
 
@@ -64,7 +64,7 @@ class AddNormCache(NamedTuple):
     """In the order of computation."""
 
     dropout: Array | None
-    norm: tuple
+    norm: Cache
 
 
 class EncoderBlockCache(NamedTuple):
@@ -99,7 +99,7 @@ class DecoderCache(NamedTuple):
 
     embed: EmbedCache
     blocks: tuple[DecoderBlockCache, ...]
-    output: tuple
+    output: Cache
 
 
 class TransformerCache(NamedTuple):
@@ -150,7 +150,7 @@ class Transformer(Model):
             shapes |= blocks.norm_shapes(f"{block}.norm3", C)
         return shapes
 
-    def initialise(self, rng: np.random.Generator) -> None:
+    def initialise(self, rng: Rng) -> None:
         """Matrices (I, O) from a normal distribution of variance 2/(I + O), gains 1, biases 0.
 
         E has variance 1/C, so that √C E[x] and the logits start near 1.
@@ -169,7 +169,7 @@ class Transformer(Model):
         self,
         source: Any,
         target_in: Any,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         *,
         watch: Watch | None = None,
     ) -> tuple[Array, TransformerCache]:
@@ -198,9 +198,7 @@ class Transformer(Model):
         self.encode_backward(dmemory, cache.encoder, grads)
         return grads
 
-    def loss(
-        self, source: Any, target: Any, rng: np.random.Generator | None = None
-    ) -> tuple[Any, Any]:
+    def loss(self, source: Any, target: Any, rng: Rng | None = None) -> tuple[Any, Any]:
         """F23: the smoothed loss of each token of the target given the true ones before it.
 
         source (..., S)   target (..., T + 1): begin_id, the text, end_id, padding
@@ -250,7 +248,7 @@ class Transformer(Model):
     # ---- the encoder
 
     def encode(
-        self, source: Array, rng: np.random.Generator | None = None, *, watch: Watch | None = None
+        self, source: Array, rng: Rng | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, EncoderCache]:
         """source (..., S)  ->  memory (..., S, C)"""
         source = as_texts(source, "source")
@@ -269,7 +267,7 @@ class Transformer(Model):
         h: Array,
         block: str,
         mask: Array,
-        rng: np.random.Generator | None,
+        rng: Rng | None,
         watch: Watch | None,
     ) -> tuple[Array, EncoderBlockCache]:
         """h ← norm1(h + attention(h))    h ← norm2(h + feed_forward(h))"""
@@ -304,7 +302,7 @@ class Transformer(Model):
         target_in: Array,
         memory: Array,
         source_real: Array,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         *,
         watch: Watch | None = None,
     ) -> tuple[Array, DecoderCache]:
@@ -330,7 +328,7 @@ class Transformer(Model):
         memory: Array,
         block: str,
         masks: tuple[Array, Array],
-        rng: np.random.Generator | None,
+        rng: Rng | None,
         watch: Watch | None,
     ) -> tuple[Array, DecoderBlockCache]:
         """h ← norm1(h + attention(h))   h ← norm2(h + cross(h, memory))   h ← norm3(h + feed(h))"""
@@ -371,7 +369,8 @@ class Transformer(Model):
             put(grads, f"{block}.attention", SELF_ATTENTION, dw)
             dh = ds + dy
         self._embed_backward(dh, cache.embed, grads)
-        return dmemory
+        result: Array = dmemory
+        return result
 
     def attention_maps(self, cache: TransformerCache) -> dict[str, Array]:
         maps = {}
@@ -384,7 +383,7 @@ class Transformer(Model):
 
     # ---- what both are made of
 
-    def _embed(self, ids: Array, rng: np.random.Generator | None) -> tuple[Array, EmbedCache]:
+    def _embed(self, ids: Array, rng: Rng | None) -> tuple[Array, EmbedCache]:
         """h_t = √C E[x_t] + P[t]"""
         e, embedding = ops.embedding_forward(self.params["E"], ids)
         h, _ = ops.positions_forward(e * math.sqrt(self.config.width), self.positions)
@@ -397,7 +396,7 @@ class Transformer(Model):
         grads["E"] += ops.embedding_backward(dh, cache.embedding)
 
     def _add_norm(
-        self, h: Array, y: Array, norm: str, rng: np.random.Generator | None
+        self, h: Array, y: Array, norm: str, rng: Rng | None
     ) -> tuple[Array, AddNormCache]:
         """h ← norm(h + dropout(y))"""
         y, dropout = ops.dropout_forward(y, self.config.dropout, rng)

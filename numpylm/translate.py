@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from .arguments import as_ids, as_texts, number, whole
+from .arrays import Array
 from .errors import InputError
 from .metrics import token_nats
-from .ops import IGNORE, Array
+from .ops import IGNORE
 from .transformer import Transformer
 
 
@@ -35,7 +36,8 @@ class Translation:
         Source: Wu et al. 2016, Google's Neural Machine Translation System, equation 14, without
         its coverage penalty.
         """
-        return -self.nats / ((5 + len(self.ids) + self.finished) / 6) ** length_penalty
+        result: float = -self.nats / ((5 + len(self.ids) + self.finished) / 6) ** length_penalty
+        return result
 
 
 def greedy(model: Transformer, source: Any, max_tokens: int | None = None) -> list[Translation]:
@@ -118,7 +120,8 @@ def target_nats(model: Transformer, source: Any, target: Any) -> Array:
     target = as_texts(target, "target")
     logits, _ = model.forward(source, target[..., :-1])
     targets = np.where(target == model.config.padding_id, IGNORE, target)[..., 1:]
-    return token_nats(logits, targets)[0].sum(axis=-1)
+    result: Array = token_nats(logits, targets)[0].sum(axis=-1)
+    return result
 
 
 def _next_log_p(model: Transformer, target_in: Array, memory: Array, source: Array) -> Array:
@@ -128,7 +131,8 @@ def _next_log_p(model: Transformer, target_in: Array, memory: Array, source: Arr
     z -= z.max(axis=-1, keepdims=True)
     log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
     log_p[:, [model.config.padding_id, model.config.begin_id]] = -np.inf
-    return log_p
+    result: Array = log_p
+    return result
 
 
 def _translation(model: Transformer, target: Array, nats: float) -> Translation:

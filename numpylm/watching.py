@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .arrays import Array
 from .errors import InputError
-from .ops import Array
 
 Watch = Callable[[str, Array], Array | None]
 

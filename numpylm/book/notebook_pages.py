@@ -106,7 +106,7 @@ def markdown(text: str, owner: str) -> str:
         raise needs(error) from error
     kept: list[str] = []
 
-    def take(found: re.Match) -> str:
+    def take(found: re.Match[str]) -> str:
         if found[1]:
             return found[0]
         block = found[2] is not None

@@ -29,8 +29,8 @@ def typeset(latex: str, owner: str = "", size: int = SIZE) -> str:
     Raises InputError that names the owner (a formula's ID, a letter) where LaTeX is not understood.
     """
     try:
-        from ziamath import Math
         from ziamath.tex import tex2mml
+        from ziamath.zmath import Math
     except ImportError as error:
         raise needs(error) from error
     try:
@@ -156,7 +156,7 @@ def _keeps_its_form(line: str) -> bool:
 def linked(text: str, link: Link) -> str:
     """Escaped text with links for IDs and for names of the library, `code` marked as such."""
 
-    def mark(found: re.Match) -> str:
+    def mark(found: re.Match[str]) -> str:
         word = found[0]
         if word.startswith("`"):
             inner = word.strip("`")
@@ -196,9 +196,12 @@ def _coloured(source: str) -> list[str]:
         from pygments.lexers import PythonLexer
     except ImportError as error:
         raise needs(error) from error
-    return highlight(source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)).split("\n")
+    result: list[str] = highlight(
+        source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)
+    ).split("\n")
+    return result
 
 
-def _name(found: re.Match, link: Link) -> str:
+def _name(found: re.Match[str], link: Link) -> str:
     address = link(found[2])
     return f'<a class="{found[1]}" href="{address}">{found[2]}</a>' if address else found[0]

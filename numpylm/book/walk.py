@@ -304,7 +304,7 @@ def _topics(width: int = 3, tokens: int = 5, steps: int = 400) -> dict[str, Any]
     corpus = load_corpus(CorpusConfig(), config.context_length)
     rng = np.random.default_rng(0)
     model = AttentionLM(config, rng, np.float64)
-    options = {"schedule": "constant", "clip": 0, "eval_every": steps}
+    options: dict[str, Any] = {"schedule": "constant", "clip": 0, "eval_every": steps}
     train(model, corpus, steps, 0.03, 64, rng=rng, progress=False, **options)
     sentence = corpus.heldout[0, : tokens + 1].tolist()
     words = corpus.tokenizer.symbols

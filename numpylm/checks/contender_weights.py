@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import Array
 from ..model import Parameters
-from ..ops import Array
 
 FOREIGN = {"numpy", "torch", "builtins", "jax", "tensorflow", "matplotlib", "pytest", "_pytest"}
 VISITS = 20_000  # objects looked at before the search ends
@@ -145,8 +145,9 @@ def _plain(value: Any) -> Array:
         return value.flat
     if _is_tensor(value):
         value = value.detach().cpu()
-        return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
-    return value
+        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+    numbers: Array = value
+    return numbers
 
 
 def _is_weight(value: Any) -> bool:

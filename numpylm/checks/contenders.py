@@ -13,11 +13,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..arrays import Array, Rng
 from ..batches import sweep
 from ..bert import BERT
 from ..errors import InputError
 from ..metrics import token_nats
-from ..ops import Array
 from ..transformer import Transformer
 from .contender_calls import (
     Unreadable,
@@ -139,17 +139,16 @@ class Contender:
 
     # ---- texts
 
-    def texts(
-        self, rng: np.random.Generator, B: int, T: int = 0, words: Array | None = None
-    ) -> Array:
+    def texts(self, rng: Rng, B: int, T: int = 0, words: Array | None = None) -> Array:
         return rng.choice(self.words if words is None else words, (B, T or self.length))
 
-    def others(self, rng: np.random.Generator, ids: Array) -> Array:
+    def others(self, rng: Rng, ids: Array) -> Array:
         """Another word for each."""
         order = np.argsort(self.words, kind="stable")
         places = order[np.searchsorted(self.words, ids, sorter=order)]
         n = len(self.words)
-        return self.words[(places + rng.integers(1, n, ids.shape)) % n]
+        result: Array = self.words[(places + rng.integers(1, n, ids.shape)) % n]
+        return result
 
     # ---- logits
 

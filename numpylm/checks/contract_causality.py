@@ -1,10 +1,11 @@
 """No prediction may see what it predicts, nor the other texts of its batch."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from ..ops import Array
+from ..arrays import Array, Rng
 from .contenders import BOTH, Contender
 from .contract_trials import (
     LEAK,
@@ -28,14 +29,14 @@ LOGITS = 512  # for one token: of more, fewer tokens can be read
 SHARES = 0.6, 0.25, 0.15  # of the tokens: every position, every length, other batches
 
 
-def generator(rng: np.random.Generator | None) -> np.random.Generator:
+def generator(rng: Rng | None) -> Rng:
     return np.random.default_rng(0) if rng is None else rng
 
 
 # ---- causality -------------------------------------------------------------------------------
 
 
-def causality(model: object, rng: np.random.Generator | None = None) -> Verdict:
+def causality(model: object, rng: Rng | None = None) -> Verdict:
     """Other tokens from j on leave every logit before j unchanged, bit for bit.
 
     A masked weight is 0, and 0 times anything adds nothing; so the difference is not small but 0.
@@ -180,7 +181,7 @@ def listed(numbers: set[int]) -> str:
 # ---- the trials ------------------------------------------------------------------------------
 
 
-def causal_trials(contender: Contender, rng: np.random.Generator) -> Iterator[Trial]:
+def causal_trials(contender: Contender, rng: Rng) -> Iterator[Trial]:
     """Every position, then every length, then other batches, each for its share of the tokens."""
     T = contender.length
     every, lengths, batches = (share * affordable(contender, T) for share in SHARES)
@@ -201,7 +202,7 @@ def affordable(contender: Contender, T: int) -> float:
     return max(contender.budget * min(1, LOGITS / contender.vocab_size), 16 * T)
 
 
-def _every_position(contender: Contender, rng: np.random.Generator, tokens: float) -> Iterator:
+def _every_position(contender: Contender, rng: Rng, tokens: float) -> Iterator[Any]:
     """Every position in turn, and all over again in other texts as long as `tokens` last.
 
     In each row another word comes first, from trial to trial: at every position every word if
@@ -220,7 +221,7 @@ def _every_position(contender: Contender, rng: np.random.Generator, tokens: floa
             yield _changed_from(contender, rng, base, j, words, alone=turn % 2 == 1)
 
 
-def _positions(T: int, most: int, rng: np.random.Generator) -> list[int]:
+def _positions(T: int, most: int, rng: Rng) -> list[int]:
     """1 to T − 1, or of these the first, the last, those around powers of two, and others."""
     if most >= T - 1:
         return [*range(1, T)]
@@ -230,9 +231,7 @@ def _positions(T: int, most: int, rng: np.random.Generator) -> list[int]:
     return sorted([*dict.fromkeys(j for j in marks if 0 < j < T)][:most])
 
 
-def some_texts(
-    contender: Contender, rng: np.random.Generator, B: int, T: int, turn: int = 0
-) -> Array:
+def some_texts(contender: Contender, rng: Rng, B: int, T: int, turn: int = 0) -> Array:
     """Texts (B, T): in turn of one word, of two words and, twice as often, of all of them."""
     rows = []
     for row in range(B):
@@ -244,7 +243,7 @@ def some_texts(
 
 def _changed_from(
     contender: Contender,
-    rng: np.random.Generator,
+    rng: Rng,
     base: Array,
     j: int,
     words: Array | None = None,
@@ -258,7 +257,7 @@ def _changed_from(
     return Trial(base, changed, np.s_[:, :j], j)
 
 
-def _few_trials(contender: Contender, rng: np.random.Generator) -> Iterator[Trial]:
+def _few_trials(contender: Contender, rng: Rng) -> Iterator[Trial]:
     T = min(contender.length, LOUD_LENGTH)
     B = int(np.clip(8 * LOGITS / contender.vocab_size, 2, 8))
     base = contender.texts(rng, B, T if contender.reads(T) else contender.length)

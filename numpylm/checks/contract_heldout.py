@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import Array, Rng
 from ..errors import InputError
-from ..ops import Array
 from .contract_causality import generator
 from .verdicts import BROKEN, KEPT, UNDECIDED, Verdict
 
@@ -41,9 +41,7 @@ class Copied(NamedTuple):
     at: int  # where it starts
 
 
-def heldout_is_apart(
-    train: Any, heldout: Any = None, rng: np.random.Generator | None = None
-) -> Verdict:
+def heldout_is_apart(train: Any, heldout: Any = None, rng: Rng | None = None) -> Verdict:
     """No more of the held-out text stands in the training text than the language repeats anyhow.
 
     Each is a stream of ids (n,), a table (N, T) of one text a row, a string, or a list of texts;
@@ -163,7 +161,7 @@ def _rows(table: Array) -> Array:
 # ---- passages that two texts share -----------------------------------------------------------
 
 
-def _parts(texts: Texts, tokens: int, rng: np.random.Generator) -> list[Array]:
+def _parts(texts: Texts, tokens: int, rng: Rng) -> list[Array]:
     """BLOCKS parts, as masks (n,), of about `tokens` tokens, at most a fifth of the text."""
     n, size = len(texts), max(min(tokens, len(texts) // BLOCKS), 1)
     number = int(texts.text[-1]) + 1
@@ -232,7 +230,8 @@ def _mixed(x: Array) -> Array:
     x = x + MIX[0]
     x = (x ^ (x >> np.uint64(30))) * MIX[1]
     x = (x ^ (x >> np.uint64(27))) * MIX[2]
-    return x ^ (x >> np.uint64(31))
+    result: Array = x ^ (x >> np.uint64(31))
+    return result
 
 
 # ---- reading them ----------------------------------------------------------------------------

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..arrays import Rng
 from .contenders import Contender
 from .contract_causality import affordable, generator, listed, precision, some_texts
 from .contract_trials import LEAK, ROUNDING, Trial, Tried, judged, largest_move
 from .verdicts import BROKEN, KEPT, UNDECIDED, Verdict
 
 
-def independence(model: object, rng: np.random.Generator | None = None) -> Verdict:
+def independence(model: object, rng: Rng | None = None) -> Verdict:
     """Another text in one row of the batch leaves the logits of all other rows, bit for bit.
 
     Every row in turn, in batches of 2, 4 and 9 and some rows of 33, at several lengths. Rounding
@@ -50,7 +51,7 @@ def independence(model: object, rng: np.random.Generator | None = None) -> Verdi
     return Verdict(name, UNDECIDED, says, numbers)
 
 
-def _row_trials(contender: Contender, rng: np.random.Generator) -> Iterator[Trial]:
+def _row_trials(contender: Contender, rng: Rng) -> Iterator[Trial]:
     T, left = contender.length, affordable(contender, contender.length)
     for length in sorted({T, min(T, 5), 2, max(T // 2, 2)}, reverse=True):
         for B, rows in ((4, 4), (2, 2), (9, 9), (33, 4)):

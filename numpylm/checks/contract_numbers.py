@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array, Rng
 from ..errors import InputError
 from ..metrics import token_nats
-from ..ops import Array
 from .contender_calls import as_array, as_tensor, torch_is_loaded
 from .contenders import NEXT, Contender
 from .contract_causality import generator
@@ -24,7 +24,7 @@ BATCHES, LOSS = "batches do not matter", "loss is cross-entropy"
 Nats = Array  # (N, T)
 
 
-def batches_do_not_matter(model: Any, rng: np.random.Generator | None = None) -> Verdict:
+def batches_do_not_matter(model: Any, rng: Rng | None = None) -> Verdict:
     """F6 of 13 texts is one number, however they are read, and it is exp(all nats / all tokens).
 
     Asked is your `evaluate`, at batches of one, four and all; what it should be is computed from
@@ -65,7 +65,7 @@ def batches_do_not_matter(model: Any, rng: np.random.Generator | None = None) ->
     return Verdict(BATCHES, KEPT, f"{of}, which is exp(all nats / all tokens)", numbers)
 
 
-def _texts_apart(contender: Contender, rng: np.random.Generator) -> Array:
+def _texts_apart(contender: Contender, rng: Rng) -> Array:
     """13 texts (13, T + 1): the easiest first, the hardest last; of one word, of two, of all."""
     T = min(contender.length, TEXT)
     if not contender.reads(T):
@@ -74,7 +74,8 @@ def _texts_apart(contender: Contender, rng: np.random.Generator) -> Array:
     rows = [contender.texts(rng, 1, T + 1, words) for words in few]
     texts = np.concatenate([*rows, contender.texts(rng, 40, T + 1)])
     order = np.argsort(contender.nats(texts, 8).mean(axis=1), kind="stable")
-    return texts[np.concatenate([order[:8], order[-5:]])]
+    result: Array = texts[np.concatenate([order[:8], order[-5:]])]
+    return result
 
 
 def _asked(contender: Contender, texts: Array, B: int) -> float:
@@ -231,10 +232,11 @@ WRONG_LOSSES: dict[str, Callable[[Array, Array], float]] = {
 
 def _softmax(z: Array) -> Array:
     p = np.exp(z - z.max(axis=-1, keepdims=True))
-    return p / p.sum(axis=-1, keepdims=True)
+    result: Array = p / p.sum(axis=-1, keepdims=True)
+    return result
 
 
-def loss_is_cross_entropy(model: Any, rng: np.random.Generator | None = None) -> Verdict:
+def loss_is_cross_entropy(model: Any, rng: Rng | None = None) -> Verdict:
     """`loss`(logits, targets) is F5, the mean of −log p(y), with p a softmax over the vocabulary.
 
     Asked with as many tokens as words, T = V: then a softmax over time fits as well, and no shape

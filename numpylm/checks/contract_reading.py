@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array, Rng
 from ..errors import InputError
-from ..ops import Array
 from .contender_calls import as_array
 from .contenders import BOTH, Contender
 from .contract_causality import generator
@@ -20,7 +20,7 @@ ROUNDING = {"float64": 1e-9, "float32": 1e-3, "float16": 0.1}  # relative, of ot
 CACHE = {"float64": 1e-12, "float32": 1e-4}  # relative to the largest logit
 
 
-def order_is_used(model: Any, rng: np.random.Generator | None = None) -> Verdict:
+def order_is_used(model: Any, rng: Rng | None = None) -> Verdict:
     """The earlier tokens in another order give another prediction.
 
     Compared is how far the last logits move when the earlier tokens change places, with how far
@@ -78,7 +78,7 @@ def _prediction(contender: Contender, ids: Array) -> Array:
 # ---- padding ---------------------------------------------------------------------------------
 
 
-def padding_is_unread(model: Any, rng: np.random.Generator | None = None) -> Verdict:
+def padding_is_unread(model: Any, rng: Rng | None = None) -> Verdict:
     """What stands in the padding, and how much there is of it, moves no logit of the text.
 
     Texts of different lengths are read side by side, with other words in the padding, and each
@@ -184,7 +184,7 @@ def _moved_by_amount(contender: Contender, ids: Array, real: Array) -> tuple[flo
 # ---- the cache -------------------------------------------------------------------------------
 
 
-def cache_changes_nothing(model: Any, rng: np.random.Generator | None = None) -> Verdict:
+def cache_changes_nothing(model: Any, rng: Rng | None = None) -> Verdict:
     """Tokens that are read a few at a time after a past give the logits of the whole text.
 
     past = model.start(B, padding), model.extend(ids, past) -> logits, as in gpt.py; against

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import InputError
-from ..ops import Array
 from .verdicts import BROKEN, KEPT, NOT_APPLICABLE, UNDECIDED, Verdict
 
 SHIFTED = "targets are shifted"

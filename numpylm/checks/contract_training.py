@@ -5,11 +5,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from ..arrays import Array, Rng
 from ..batches import sample_batch
 from ..errors import InputError
-from ..ops import Array
 from ..optim import Adam, clip_by_global_norm
 from ..parallel import one_thread
 from .contender_calls import as_tensor, is_module
@@ -27,7 +25,7 @@ def no_leak(
     model: Any,
     steps: int = 400,
     batch_size: int = 32,
-    rng: np.random.Generator | None = None,
+    rng: Rng | None = None,
     length: int = 0,
 ) -> Verdict:
     """Trained on random tokens, fresh ones at every step, the loss does not fall below ln V.

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import InputError
-from ..ops import Array
 from .contender_calls import Unreadable
 from .contenders import ORDINARY, Contender
 

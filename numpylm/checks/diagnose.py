@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import permutations
+from typing import Any
 
 from ..errors import InputError
 from .diagnose_cases import OF_MODEL, Failure, Probe, Subject, subject
@@ -36,7 +37,7 @@ class Diagnosis:
         return f"{self.subject}: {self.sentence}"
 
 
-def diagnose(name: str, function: Callable) -> Diagnosis:
+def diagnose(name: str, function: Callable[..., Any]) -> Diagnosis:
     """What is wrong with your `function`, in a sentence: print it.
 
         diagnose("attention", my_backward)        my_backward(dy, cache), for every op of ops.py and

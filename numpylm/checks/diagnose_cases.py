@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import optim
+from ..arrays import Array
 from ..callables import argument_names
 from ..errors import InputError
-from ..ops import Array
 from ..translate import Translation
 from . import gradient_cases, recurrences
 from .gradient_cases import ModelCase, OpCase, block_cases, model_cases, op_cases
@@ -41,9 +41,9 @@ class Probe(NamedTuple):
 
     name: str
     sizes: Mapping[str, int]
-    ask: Callable[[Callable], Mapping[str, Array]]
+    ask: Callable[[Callable[..., Any]], Mapping[str, Array]]
 
-    def answer(self, function: Callable) -> Mapping[str, Array] | Failure:
+    def answer(self, function: Callable[..., Any]) -> Mapping[str, Array] | Failure:
         try:
             with np.errstate(all="ignore"):
                 return self.ask(function)
@@ -119,7 +119,7 @@ def _backward_probe(case: OpCase) -> Probe:
     y, stored = case.forward(*deepcopy(case.args))
     dy = np.random.default_rng(14).normal(size=np.shape(y))[()]
 
-    def ask(backward: Callable) -> Mapping[str, Array]:
+    def ask(backward: Callable[..., Any]) -> Mapping[str, Array]:
         return _by_name(backward(deepcopy(dy), deepcopy(stored)), names)
 
     return Probe(case.name, _sizes(case.args), ask)
@@ -142,11 +142,12 @@ def _array(x: Any) -> Array:
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
         raise TypeError(f"a gradient is an array of real numbers, not of {x.dtype}")
-    return x
+    result: Array = x
+    return result
 
 
 def _forward_probe(case: OpCase) -> Probe:
-    def ask(forward: Callable) -> Mapping[str, Array]:
+    def ask(forward: Callable[..., Any]) -> Mapping[str, Array]:
         answer = forward(*deepcopy(case.args))
         return {"y": _array(answer[0] if isinstance(answer, tuple) else answer)}
 
@@ -154,7 +155,7 @@ def _forward_probe(case: OpCase) -> Probe:
 
 
 def _extreme_probes(op: str) -> list[Probe]:
-    cases: dict[str, list[tuple]] = {
+    cases: dict[str, list[tuple[Any, ...]]] = {
         "softmax": [(EXTREME, ALLOWED), (EXTREME,)],
         "cross_entropy": [(EXTREME, np.array([1, 2, 0]))],
     }
@@ -186,7 +187,7 @@ def _batch_sizes(case: ModelCase) -> dict[str, int]:
 def _model_probe(case: ModelCase) -> Probe:
     _, stored = case.model.loss(*deepcopy(case.batch))
 
-    def ask(backward: Callable) -> Mapping[str, Array]:
+    def ask(backward: Callable[..., Any]) -> Mapping[str, Array]:
         model = copy(case.model)
         model.backward = partial(backward, model)  # type: ignore[method-assign]
         answer: Any = model.loss_backward(deepcopy(stored))
@@ -196,7 +197,7 @@ def _model_probe(case: ModelCase) -> Probe:
 
 
 def _logits_probe(case: ModelCase) -> Probe:
-    def ask(forward: Callable) -> Mapping[str, Array]:
+    def ask(forward: Callable[..., Any]) -> Mapping[str, Array]:
         model, logits = copy(case.model), []
 
         def record(*args: Any) -> Any:
@@ -214,8 +215,8 @@ def _logits_probe(case: ModelCase) -> Probe:
 # ---- optim.py and masks ----------------------------------------------------------------------
 
 
-def _steps(make: Callable) -> Probe:
-    def ask(step: Callable) -> Mapping[str, Array]:
+def _steps(make: Callable[..., Any]) -> Probe:
+    def ask(step: Callable[..., Any]) -> Mapping[str, Array]:
         params, grads = recurrences.start()
         optimizer = make(params, weight_decay=recurrences.DECAY, decayed=recurrences.DECAYED)
         with recurrences.small_blocks():
@@ -226,14 +227,14 @@ def _steps(make: Callable) -> Probe:
     return Probe("12 steps", {}, ask)
 
 
-def _optimizer(name: str, make: Callable) -> Callable[[], Subject]:
+def _optimizer(name: str, make: Callable[..., Any]) -> Callable[[], Subject]:
     return lambda: Subject(
         name, f"{name}.step", "(optimizer, grads, learning_rate)", [_steps(make)]
     )
 
 
 def _clip() -> Subject:
-    def ask(clip: Callable, bound: float) -> Mapping[str, Array]:
+    def ask(clip: Callable[..., Any], bound: float) -> Mapping[str, Array]:
         grads = recurrences.norm_13()
         return {"the norm": _array(clip(grads, bound)), **grads}
 
@@ -242,7 +243,7 @@ def _clip() -> Subject:
 
 
 def _schedule() -> Subject:
-    def ask(rate_at: Callable) -> Mapping[str, Array]:
+    def ask(rate_at: Callable[..., Any]) -> Mapping[str, Array]:
         rates = [rate_at(s, 0.9, warmup=3, total=11, floor=0.1) for s in range(14)]
         return {"the learning rate": _array(rates)}
 
@@ -251,24 +252,24 @@ def _schedule() -> Subject:
 
 
 def _mask() -> Subject:
-    def ask(mask: Callable, T: int, S: int) -> Mapping[str, Array]:
+    def ask(mask: Callable[..., Any], T: int, S: int) -> Mapping[str, Array]:
         return {"the mask": _array(mask(T, S)) * 1.0}
 
     probes = [Probe(f"T = {T}, S = {S}", {}, partial(ask, T=T, S=S)) for T, S in ((4, 4), (3, 5))]
     return Subject("causal_mask", "causal_mask", "(T, S)", probes)
 
 
-def _numbers(name: str, signature: str, *calls: tuple) -> Callable[[], Subject]:
+def _numbers(name: str, signature: str, *calls: tuple[Any, ...]) -> Callable[[], Subject]:
     """A function that is asked for a few numbers, or for tables of them."""
 
-    def ask(function: Callable) -> Mapping[str, Array]:
+    def ask(function: Callable[..., Any]) -> Mapping[str, Array]:
         return {f"call {n + 1}": _array(function(*args)) for n, args in enumerate(calls)}
 
     return lambda: Subject(name.partition(".")[0], name, signature, [Probe("calls", {}, ask)])
 
 
 def _hidden_tokens() -> Subject:
-    def ask(mask_tokens: Callable) -> Mapping[str, Array]:
+    def ask(mask_tokens: Callable[..., Any]) -> Mapping[str, Array]:
         rng = np.random.default_rng(9)
         inputs, targets = mask_tokens(recurrences.MANY, rng, *recurrences.MASKING.values())
         return {"the inputs": _array(inputs) * 1.0, "the targets": _array(targets) * 1.0}

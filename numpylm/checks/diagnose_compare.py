@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops import Array
+from ..arrays import Array
 from .diagnose_cases import Failure
 
 EXACT = 1e-11  # float64 in another order of summation: about 1e-15 is seen

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops import Array
+from ..arrays import Array
 from .diagnose_cases import Failure, Probe, Subject
 from .diagnose_compare import FLOAT32, FLOOR, Answers, apart, gap_of, looked_at
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..ops import Array
+from ..arrays import Array
 
 
 class Dual:
@@ -74,7 +74,7 @@ def concatenate(parts: list[Dual]) -> Dual:
     return Dual(np.concatenate(values, axis=-1), np.concatenate(slopes, axis=-1))
 
 
-def _function(f: Callable, slope: Callable) -> Callable[[Dual], Dual]:
+def _function(f: Callable[..., Any], slope: Callable[..., Any]) -> Callable[[Dual], Dual]:
     return lambda x: Dual(f(x.value), slope(x.value) * x.slope)
 
 

@@ -17,7 +17,8 @@ from ..attention_lm import AttentionLM, AttentionLMConfig
 from ..bert import BERTConfig, BERTForMaskedLM
 from ..bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan
 from ..gpt import GPT, GPTConfig
-from ..gradcheck import Report, check_model, check_op
+from ..gradcheck import check_model, check_op
+from ..gradient_verdicts import Report
 from ..llama import Llama, LlamaConfig
 from ..model import Model
 from ..transformer import Transformer, TransformerConfig
@@ -30,7 +31,7 @@ class OpCase(NamedTuple):
 
     op: str
     variant: str
-    args: tuple
+    args: tuple[Any, ...]
     module: ModuleType = ops
 
     @property
@@ -38,12 +39,14 @@ class OpCase(NamedTuple):
         return f"{self.op}, {self.variant}" if self.variant else self.op
 
     @property
-    def forward(self) -> Callable:
-        return getattr(self.module, f"{self.op}_forward")
+    def forward(self) -> Callable[..., Any]:
+        function: Callable[..., Any] = getattr(self.module, f"{self.op}_forward")
+        return function
 
     @property
-    def backward(self) -> Callable:
-        return getattr(self.module, f"{self.op}_backward")
+    def backward(self) -> Callable[..., Any]:
+        function: Callable[..., Any] = getattr(self.module, f"{self.op}_backward")
+        return function
 
     def check(self, **options: Any) -> Report:
         return check_op(self.forward, self.backward, *self.args, name=self.name, **options)
@@ -170,7 +173,7 @@ def _blockwise_cases() -> list[OpCase]:
     return [OpCase(*case, module=blockwise_attention) for case in cases]
 
 
-def _without_biases(weights: tuple) -> tuple:
+def _without_biases(weights: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(None if array.ndim == 1 else array for array in weights)
 
 

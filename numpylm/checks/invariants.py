@@ -59,7 +59,7 @@ OF_CASES: list[Invariant] = []  # about every case of a subject
 ALONE: list[Invariant] = []  # bring their own numbers
 
 
-def of_cases(*subjects: str) -> Callable:
+def of_cases(*subjects: str) -> Callable[..., Any]:
     """Enlist a function that yields pairs of a case."""
 
     def enlist(pairs: Callable[..., Pairs]) -> Callable[..., Pairs]:
@@ -69,7 +69,7 @@ def of_cases(*subjects: str) -> Callable:
     return enlist
 
 
-def alone(*subjects: str) -> Callable:
+def alone(*subjects: str) -> Callable[..., Any]:
     """Enlist a function that yields pairs of its own numbers."""
 
     def enlist(pairs: Callable[..., Pairs]) -> Callable[..., Pairs]:
@@ -82,7 +82,7 @@ def alone(*subjects: str) -> Callable:
 # ---- every op --------------------------------------------------------------------------------
 
 
-def run(case: OpCase, dy: Any = None) -> tuple[Any, tuple, Any]:
+def run(case: OpCase, dy: Any = None) -> tuple[Any, tuple[Any, ...], Any]:
     """y, the gradients, and the upstream gradient (random, unless given)."""
     y, cache = case.forward(*deepcopy(case.args))
     if dy is None:

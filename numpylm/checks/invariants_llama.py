@@ -68,8 +68,9 @@ def the_two_layouts_are_a_permutation_apart() -> Pairs:
 @alone("rotary")
 def the_first_pair_turns_by_one_radian_a_token() -> Pairs:
     turn = llama_blocks.rotation(np.arange(4), 4, 100.0, np.float64)
-    yield turn.cos, np.cos([[0, 0], [1, 0.1], [2, 0.2], [3, 0.3]])
-    yield turn.sin, np.sin([[0, 0], [1, 0.1], [2, 0.2], [3, 0.3]])
+    angle = np.array([[0.0, 0.0], [1.0, 0.1], [2.0, 0.2], [3.0, 0.3]])
+    yield turn.cos, np.cos(angle)
+    yield turn.sin, np.sin(angle)
 
 
 @of_cases("silu")

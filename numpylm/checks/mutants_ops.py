@@ -138,12 +138,12 @@ SOFTMAX = [
         (
             "a causal mask of its own",
             "the backward masks although the forward did not: a already says what was allowed",
-            edit("return a * (da", "return np.tri(*a.shape) * a * (da"),
+            edit("ds: Array = a * (da", "ds: Array = np.tri(*a.shape) * a * (da"),
         ),
         (
             "the mask leaks gradient",
             "masked scores get a gradient: their weight a is 0, so their ds is 0",
-            edit("return a * (da", "return np.where(a == 0, 1 / a.shape[-1], a) * (da"),
+            edit("ds: Array = a * (da", "ds: Array = np.where(a == 0, 1 / a.shape[-1], a) * (da"),
         ),
     ),
     *mistakes(

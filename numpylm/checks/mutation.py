@@ -21,7 +21,7 @@ import numpy as np
 from .. import blocks
 from ..errors import InputError
 
-Wrong = Callable[[Callable], Callable]
+Wrong = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _is_backward(target: str) -> bool:
 def edit(right_text: str, wrong_text: str) -> Wrong:
     """The function, with `wrong_text` in its source where `right_text` stands, exactly once."""
 
-    def wrong(right: Callable) -> Callable:
+    def wrong(right: Callable[..., Any]) -> Callable[..., Any]:
         source = _source(right)
         if source.count(right_text) != 1:
             raise InputError(
@@ -94,13 +94,14 @@ def edit(right_text: str, wrong_text: str) -> Wrong:
             raise InputError(f"{wrong_text!r} is no Python there: {error}") from error
         mistaken = made[right.__name__]
         mistaken.source = source
-        return mistaken
+        result: Callable[..., Any] = mistaken
+        return result
 
     return wrong
 
 
 @lru_cache(256)
-def _source(function: Callable) -> str:
+def _source(function: Callable[..., Any]) -> str:
     """Its source without decorators, a method's under an `if`, which keeps its indentation."""
     if source := getattr(function, "source", ""):  # an edit of an edit
         return source
@@ -112,10 +113,10 @@ def _source(function: Callable) -> str:
     return "".join(["if True:\n", *lines] if lines[0].startswith(" ") else lines)
 
 
-def result(i: int, change: Callable) -> Wrong:
+def result(i: int, change: Callable[..., Any]) -> Wrong:
     """The i-th array that the function returns, changed (the only one, if it returns but one)."""
 
-    def wrong(right: Callable) -> Callable:
+    def wrong(right: Callable[..., Any]) -> Callable[..., Any]:
         def function(*args: Any) -> Any:
             answer = right(*args)
             if not isinstance(answer, tuple):

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import Array
 from ..gradcheck import METHODS, Known
-from ..ops import Array
 from . import invariants_llama, invariants_models  # noqa: F401  enlist their invariants
 from .dual_numbers import Dual
 from .gradient_cases import OpCase, block_cases, model_cases, op_cases

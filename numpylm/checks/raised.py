@@ -266,7 +266,7 @@ def _of_parts(node: ast.AST, frame: FrameType) -> Any:
     return slice(*(part and _value(part, frame) for part in (node.lower, node.upper, node.step)))
 
 
-OPERATIONS: dict[str, Callable] = {
+OPERATIONS: dict[str, Callable[..., Any]] = {
     "@": lambda x, y: x @ y,
     "+": lambda x, y: x + y,
     "-": lambda x, y: x - y,

@@ -38,7 +38,7 @@ def start() -> tuple[Parameters, list[Parameters]]:
     return params, grads
 
 
-def _follows(make: Callable[..., optim.Optimizer], by_hand: Callable) -> Pairs:
+def _follows(make: Callable[..., optim.Optimizer], by_hand: Callable[..., Any]) -> Pairs:
     """Run the optimizer, and `by_hand(p, gs, decay)` on every entry."""
     params, grads = start()
     decays = Parameters(SHAPES, np.float64)

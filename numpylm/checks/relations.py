@@ -248,7 +248,7 @@ def _of_shapes(pairs: Sequence[Pair], tolerance: float) -> str:
         return "the numbers are right, and only the shape is not: .reshape them"
     for axis in [None, *range(min(pair.expected.ndim for pair in pairs))]:
         for what, how in (("sum", np.sum), ("mean", np.mean)):
-            reduced = [how(pair.expected, axis=axis) for pair in pairs]  # type: ignore[operator]
+            reduced = [how(pair.expected, axis=axis) for pair in pairs]
             if all(
                 alike(pair.mine, np.asarray(x), tolerance)
                 for pair, x in zip(pairs, reduced, strict=True)

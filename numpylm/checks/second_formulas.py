@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ops import IGNORE, Array
+from ..arrays import Array, Rng
+from ..ops import IGNORE
 from .dual_numbers import Dual, concatenate, einsum, erf, exp, log, sqrt
 
 
@@ -22,7 +23,8 @@ def embedding(table: Dual, ids: Array) -> Dual:
 
 
 def _is(ids: Array, size: int) -> Array:
-    return (np.asarray(ids)[..., None] == np.arange(size)) * 1.0
+    result: Array = (np.asarray(ids)[..., None] == np.arange(size)) * 1.0
+    return result
 
 
 def linear(x: Dual, w: Dual, b: Dual | None = None) -> Dual:
@@ -35,7 +37,8 @@ def softmax(s: Dual, mask: Array | None = None) -> Dual:
     """F3, without a shift; 0/1 = 0 for a row in which nothing is allowed."""
     e = exp(s) * (1.0 if mask is None else mask)
     total = e.sum()
-    return e / (total + (total.value == 0))
+    a: Dual = e / (total + (total.value == 0))
+    return a
 
 
 def attention(q: Dual, k: Dual, v: Dual, mask: Array | None = None, scale: float = 1.0) -> Dual:
@@ -59,7 +62,8 @@ def nll(p: Dual, targets: Array) -> Dual:
     counted = np.asarray(targets) != IGNORE
     truth = (p * _is(targets, p.value.shape[-1])).sum()[..., 0]
     nats = -1 * log(truth + ~counted)  # log 1 = 0 for those that do not count
-    return nats.each(np.sum) * (1 / counted.sum())
+    result: Dual = nats.each(np.sum) * (1 / counted.sum())
+    return result
 
 
 def smoothed_cross_entropy(logits: Dual, targets: Array, smoothing: float) -> Dual:
@@ -68,7 +72,8 @@ def smoothed_cross_entropy(logits: Dual, targets: Array, smoothing: float) -> Du
     V = logits.value.shape[-1]
     q = (1 - smoothing) * _is(targets, V) + smoothing / V
     nats = log(softmax(logits)) * (q * counted[..., None])
-    return nats.each(np.sum) * (-1 / counted.sum())
+    result: Dual = nats.each(np.sum) * (-1 / counted.sum())
+    return result
 
 
 def layer_norm(x: Dual, gain: Dual, bias: Dual | None = None, eps: float = 1e-5) -> Dual:
@@ -77,7 +82,8 @@ def layer_norm(x: Dual, gain: Dual, bias: Dual | None = None, eps: float = 1e-5)
     centred = x - x.sum() * (1 / C)
     variance = (centred * centred).sum() * (1 / C)
     y = gain * centred / sqrt(variance + eps)
-    return y if bias is None else y + bias
+    result: Dual = y if bias is None else y + bias
+    return result
 
 
 def gelu(x: Dual) -> Dual:
@@ -100,7 +106,7 @@ def tanh(x: Dual) -> Dual:
     return Dual(np.tanh(x.value), x.slope / np.cosh(x.value) ** 2)
 
 
-def dropout(x: Dual, rate: float, rng: np.random.Generator | None) -> Dual:
+def dropout(x: Dual, rate: float, rng: Rng | None) -> Dual:
     """F17: rng draws the same numbers again, in float32."""
     if rng is None or not rate:
         return x

@@ -13,6 +13,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import InputError
 from .notation import Formula, formula, formulas_of
@@ -24,7 +25,7 @@ class CardRow:
 
     title: str
     latex: tuple[str, ...]
-    function: Callable
+    function: Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Card:
         return "\n\n".join(part for part in [*parts, self.source] if part)
 
 
-def card(what: str | Callable) -> Card:
+def card(what: str | Callable[..., Any]) -> Card:
     """The card of a formula's ID, or of a function.
 
     Raises InputError for an unknown ID, and for what is neither an ID nor a function.
@@ -75,7 +76,7 @@ def _of_formula(f: Formula) -> Card:
     return Card(f"{f.id}: {f.name}", tuple(rows), f"Source: {f.source}")
 
 
-def _of_function(function: Callable, formulas: Sequence[Formula]) -> Card:
+def _of_function(function: Callable[..., Any], formulas: Sequence[Formula]) -> Card:
     if not formulas:
         return Card("", (CardRow("", (), function),), "")
     title = ", ".join(f"{f.id} {f.name}" for f in formulas)
@@ -87,7 +88,7 @@ def _of_function(function: Callable, formulas: Sequence[Formula]) -> Card:
     return Card(title, (CardRow("", latex, function),), f"Source: {'; '.join(sources)}")
 
 
-def source_of(function: Callable) -> str:
+def source_of(function: Callable[..., Any]) -> str:
     """The lines of a function as they stand in its file, without the docstring."""
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
     body = ast.parse("\n".join(lines)).body[0].body  # type: ignore[attr-defined]

@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from ..arrays import Array
 from ..attention_lm import AttentionLM, AttentionLMConfig
 from ..checks.oracles import ORACLES, Kills
 from ..corpora import CorpusConfig
 from ..figures import STYLE, four_paths, panels, run_pictures, save_figures, three_masks, v_curve
-from ..ops import Array, attention_forward, causal_mask, cross_entropy_backward
+from ..ops import attention_forward, causal_mask, cross_entropy_backward
 from ..runs import Run
 from ..train_config import TrainConfig
 

@@ -32,7 +32,7 @@ FROM_SOLUTION: Any = ...  # the expected result is that of the exercise's soluti
 class Case(NamedTuple):
     """Arguments, the expected result, and a remark on what is special about them."""
 
-    args: tuple
+    args: tuple[Any, ...]
     expected: Any = FROM_SOLUTION
     hint: str = ""
 
@@ -58,9 +58,9 @@ class Exercise:
     once.
     """
 
-    solution: Callable
+    solution: Callable[..., Any]
     cases: list[Case] | Callable[[], list[Case]]
-    mistakes: Mapping[str, Callable | dict[str, Any]] = field(default_factory=dict)
+    mistakes: Mapping[str, Callable[..., Any] | dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def asked(self) -> list[Case]:
@@ -73,7 +73,7 @@ class Exercise:
             for c in cases
         ]
 
-    def wrong(self) -> Iterator[tuple[str, Callable]]:
+    def wrong(self) -> Iterator[tuple[str, Callable[..., Any]]]:
         """Every mistake, then every two that can be made at once."""
         for sentence, made in self.mistakes.items():
             yield sentence, self._with(made) if isinstance(made, dict) else made
@@ -82,7 +82,7 @@ class Exercise:
             if not first.keys() & second.keys():
                 yield f"{one}; and {two}", self._with({**first, **second})
 
-    def _with(self, options: dict[str, Any]) -> Callable:
+    def _with(self, options: dict[str, Any]) -> Callable[..., Any]:
         return lambda *args: self.solution(*args, **options)
 
 
@@ -102,7 +102,7 @@ class Verdict:
         return f"{self.name}: {self.state}" + (f"\n{self.says}" if self.says else "")
 
 
-def check(yours: Callable, asked: Exercise | Iterable[Case | tuple]) -> Verdict:
+def check(yours: Callable[..., Any], asked: Exercise | Iterable[Case | tuple[Any, ...]]) -> Verdict:
     """Try the function on every case; say where it first goes wrong, and what the mistake is."""
     name = name_of(yours)
     exercise = asked if isinstance(asked, Exercise) else Exercise(yours, [Case(*c) for c in asked])
@@ -132,7 +132,7 @@ def check(yours: Callable, asked: Exercise | Iterable[Case | tuple]) -> Verdict:
     return Verdict(name, "wrong", "\n".join(lines))
 
 
-def check_backward(yours: Callable, op: str) -> Verdict:
+def check_backward(yours: Callable[..., Any], op: str) -> Verdict:
     """Ask your `yours(dy, cache)` what `op`_backward of the library is asked, and say what it is.
 
     The cache is that of `op`_forward. A mistake that is known is called by its name: see
@@ -163,7 +163,7 @@ def name_of(yours: Any) -> str:
     return getattr(yours, "__name__", type(yours).__name__)
 
 
-def _names(yours: Callable, solution: Callable) -> list[str]:
+def _names(yours: Callable[..., Any], solution: Callable[..., Any]) -> list[str]:
     """The names of the arguments, as the reader calls them where they can be told."""
     for function in (yours, solution):
         try:
@@ -178,7 +178,7 @@ def _names(yours: Callable, solution: Callable) -> list[str]:
 NO_WORK = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "POP_TOP", "CACHE"}
 
 
-def unwritten(yours: Callable) -> bool:
+def unwritten(yours: Callable[..., Any]) -> bool:
     """Whether the body is `...`, `pass` or a docstring, or raises NotImplementedError at once."""
     code = getattr(inspect.unwrap(yours), "__code__", None)
     if code is None or code.co_name == "<lambda>":
@@ -193,7 +193,7 @@ def unwritten(yours: Callable) -> bool:
         return True
 
 
-def _outcome(function: Callable, args: tuple, names: list[str]) -> Outcome:
+def _outcome(function: Callable[..., Any], args: tuple[Any, ...], names: list[str]) -> Outcome:
     mine = deepcopy(args)
     try:
         with np.errstate(all="ignore"):  # the verdict says what a warning would
@@ -349,7 +349,7 @@ def _related(exercise: Exercise, did: list[Outcome], names: list[str]) -> str:
     return ""
 
 
-def _shown(args: tuple, names: list[str]) -> str:
+def _shown(args: tuple[Any, ...], names: list[str]) -> str:
     """The arguments by name; of long arrays only the shape."""
     shown = [
         f"{names[i]} = {_argument(arg)}" if i < len(names) else _argument(arg)

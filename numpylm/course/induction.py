@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..arrays import Array
 from ..config import Config, option
 from ..corpora import CorpusConfig, load_corpus
 from ..gpt import GPT, GPTConfig
-from ..ops import Array
 from ..training import Training, train
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def train_layers(layers: int, config: InductionConfig) -> Training:
     V = corpus.tokenizer.vocab_size
     gpt_config = GPTConfig(V, T, layers=layers, heads=1, width=32, init_std=0.1)
     rng = np.random.default_rng(config.seed)
-    return train(
+    training: Training = train(
         GPT(gpt_config, rng),
         corpus,
         config.steps,
@@ -59,6 +59,7 @@ def train_layers(layers: int, config: InductionConfig) -> Training:
         progress=False,
         rng=rng,
     ).training
+    return training
 
 
 def after_the_same(ids: Array) -> Array:
@@ -69,7 +70,8 @@ def after_the_same(ids: Array) -> Array:
     same = (ids[:, :, None] == ids[:, None, :]) & np.tri(ids.shape[1], k=-1, dtype=bool)
     after = np.zeros_like(same)
     after[:, :, 1:] = same[:, :, :-1]
-    return after
+    places: Array = after
+    return places
 
 
 def induction_scores(run: Training) -> list[float]:

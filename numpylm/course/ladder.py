@@ -186,7 +186,10 @@ def train_rung(job: Job) -> Training:
     )
     rng = np.random.default_rng(job.seed)
     model = rung.model(config, rng)
-    return train(model, corpus, job.steps, eval_every=job.steps, progress=False, rng=rng).training
+    training: Training = train(
+        model, corpus, job.steps, eval_every=job.steps, progress=False, rng=rng
+    ).training
+    return training
 
 
 def excess_of(job: Job) -> float:
@@ -234,14 +237,14 @@ def order_free_entropy(language: Language, length: int) -> float:
     Derivation 3: no model without positions is better. Every reachable (state, x_i, unordered past)
     is visited, so the language must have few.
     """
-    reached: dict[tuple[State, str, tuple], float] = defaultdict(float)
+    reached: dict[tuple[State, str, tuple[Any, ...]], float] = defaultdict(float)
     for first, b in language.start.items():
         for p, symbol, state in language.step(first):
             reached[state, symbol, ()] += b * p
     nats = 0.0
     for _ in range(length - 1):
-        following: dict[tuple, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-        longer: dict[tuple[State, str, tuple], float] = defaultdict(float)
+        following: dict[tuple[Any, ...], dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        longer: dict[tuple[State, str, tuple[Any, ...]], float] = defaultdict(float)
         for (state, last, before), b in reached.items():
             for p, symbol, after in language.step(state):
                 following[last, before][symbol] += b * p

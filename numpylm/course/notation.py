@@ -39,16 +39,16 @@ class Formula:
     parts: Mapping[str, tuple[Lines, Lines]] = field(default_factory=dict)
 
     @property
-    def code(self) -> tuple[Callable, ...]:
+    def code(self) -> tuple[Callable[..., Any], ...]:
         """The functions themselves."""
         return tuple(map(resolve, self.names))
 
     @property
-    def backwards(self) -> tuple[Callable, ...]:
+    def backwards(self) -> tuple[Callable[..., Any], ...]:
         """Their partners, in the same order; none where there is no gradient."""
         return tuple(resolve(backward_name(name)) for name in self.names if self.gradient)
 
-    def lines_of(self, function: Callable) -> Lines:
+    def lines_of(self, function: Callable[..., Any]) -> Lines:
         """The lines that a forward or a backward computes; none if it has no part in this."""
         for name in self.names:
             latex, gradient = self.parts.get(name, (self.latex, self.gradient))
@@ -79,7 +79,7 @@ def formula(id: str) -> Formula:
     return FORMULAS[id]
 
 
-def formulas_of(function: Callable) -> list[Formula]:
+def formulas_of(function: Callable[..., Any]) -> list[Formula]:
     """The formulas that a forward computes, or whose gradient a backward computes."""
     return [f for f in FORMULAS.values() if f.lines_of(function)]
 

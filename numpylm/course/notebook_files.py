@@ -6,6 +6,7 @@ times, no identifiers. Executed twice, a notebook changes no byte.
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any
@@ -35,7 +36,8 @@ def read(path: Path) -> dict[str, Any]:
         notebook["cells"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not a notebook: {error}") from error
-    return notebook
+    result: dict[str, Any] = notebook
+    return result
 
 
 def execute(path: Path) -> dict[str, Any]:
@@ -50,7 +52,8 @@ def execute(path: Path) -> dict[str, Any]:
         from nbclient.exceptions import CellExecutionError, CellTimeoutError
     except ImportError as error:
         raise InputError(f"notebooks need {error.name}: pip install -r requirements.txt") from error
-    notebook = nbformat.reads(dumps(committed(read(path))), as_version=4)
+    reads: Callable[..., Any] = nbformat.reads  # which has no types
+    notebook = reads(dumps(committed(read(path))), as_version=4)
     client = NotebookClient(
         notebook,
         timeout=LIMIT,

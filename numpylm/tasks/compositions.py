@@ -15,7 +15,7 @@ right about them has learned a rule; one that remembers what it read has nothing
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
+from ..arrays import Rng
 
 Example = TypeVar("Example")
 
@@ -47,7 +47,7 @@ def split_by_composition(
     return split
 
 
-def pick(rng: np.random.Generator, choices: Iterable[Any]) -> Any:
+def pick(rng: Rng, choices: Iterable[Any]) -> Any:
     """One of them, all equally likely."""
     choices = list(choices)
     return choices[rng.integers(len(choices))]

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array, Rng
 from ..errors import InputError
 from ..gpt import GPT
 from ..languages import Language, Step
 from ..metrics import evaluate, perplexity
-from ..ops import IGNORE, Array
+from ..ops import IGNORE
 from ..sampling import GenerateConfig, generate_batch
 from .compositions import Split, split_by_composition
 from .tools import PADDING, Answer, Outcome, TaskConfig, Vocabulary, chosen, fit, mean_heads, table
@@ -49,7 +50,9 @@ def agreement(allowed: Callable[[int, int, int], bool] = everything) -> Language
     """
     N = len(PEOPLE)
 
-    def nouns(after: Callable[[int, bool], tuple], choices: Iterable[int] = range(N)) -> list[Step]:
+    def nouns(
+        after: Callable[[int, bool], tuple[Any, ...]], choices: Iterable[int] = range(N)
+    ) -> list[Step]:
         pairs = list(product(choices, (False, True)))
         return [(1 / len(pairs), PEOPLE[n] + "s" * plural, after(n, plural)) for n, plural in pairs]
 
@@ -67,7 +70,7 @@ def agreement(allowed: Callable[[int, int, int], bool] = everything) -> Language
         adjectives: list[Step] = [(1 / 2 / len(LOOKS), look, following) for look in LOOKS]
         return adjectives + [(p / 2, word, after) for p, word, after in step(following)]
 
-    def step(state: tuple) -> list[Step]:
+    def step(state: tuple[Any, ...]) -> list[Step]:
         match state:
             case ("begin",):
                 return [(1.0, END, ("the", "subject"))]
@@ -105,7 +108,7 @@ def law_nats(language: Language, sentence: Iterable[str]) -> float:
     return nats
 
 
-def sentences(language: Language, rng: np.random.Generator) -> Iterator[list[str]]:
+def sentences(language: Language, rng: Rng) -> Iterator[list[str]]:
     """Without end: sentences of `agreement`, from mark to mark."""
     while True:
         yield from map(until_end, language.sample(rng, 1000, SENTENCE_LENGTH))
@@ -116,7 +119,7 @@ def until_end(words: Sequence[str]) -> list[str]:
     return list(words[: words.index(END, 1) + 1] if END in words[1:] else words)
 
 
-def agreement_corpus(rng: np.random.Generator, n_train: int, n_heldout: int) -> Split:
+def agreement_corpus(rng: Rng, n_train: int, n_heldout: int) -> Split:
     """Sentences as lists of words. The trio of a held-out one never meets in training."""
     drawn, known = sentences(agreement(), rng), agreement(trained)
     return split_by_composition(
@@ -163,7 +166,7 @@ class Ngram:
         p = (counts[word] + share) / (counts.total() + self.ALPHA)
         return math.log(p) if p else -math.inf
 
-    def sample(self, first: str, last: str, length: int, rng: np.random.Generator) -> list[str]:
+    def sample(self, first: str, last: str, length: int, rng: Rng) -> list[str]:
         """A text from `first` to the next `last`, or of `length` tokens; counts as they are."""
         text = [first]
         while len(text) < length and (len(text) == 1 or text[-1] != last):
@@ -176,7 +179,7 @@ class Ngram:
 # ---- the task --------------------------------------------------------------------------------
 
 
-def generation(config: TaskConfig, rng: np.random.Generator) -> Outcome:
+def generation(config: TaskConfig, rng: Rng) -> Outcome:
     """Sentences whose verb agrees with a subject far away."""
     split = agreement_corpus(rng, config.examples, config.heldout_examples)
     known = list(islice(sentences(agreement(trained), rng), config.heldout_examples))
@@ -186,7 +189,7 @@ def generation(config: TaskConfig, rng: np.random.Generator) -> Outcome:
     model = GPT(rng=rng, **sizes)
     fit(model, next_words(vocabulary, split.train), config, rng)
 
-    def row(nats: Callable[[list], float], written: list[list[str]]) -> dict[str, float]:
+    def row(nats: Callable[[Any], float], written: list[list[str]]) -> dict[str, float]:
         """What the method pays for sentences, and what it writes, as scores."""
         costs = {
             name: perplexity(nats(part), sum(len(text) - 1 for text in part))
@@ -229,7 +232,7 @@ def model_nats(model: GPT, vocabulary: Vocabulary, texts: Sequence[list[str]]) -
     return evaluate(model, [(examples["ids"], examples["targets"])]).nats
 
 
-def write(model: GPT, vocabulary: Vocabulary, n: int, rng: np.random.Generator) -> list[list[str]]:
+def write(model: GPT, vocabulary: Vocabulary, n: int, rng: Rng) -> list[list[str]]:
     """n sentences, each token drawn with the probability that the model gives it."""
     begin, draw = vocabulary.encode(END), GenerateConfig(tokens=SENTENCE_LENGTH - 1)
     drawn = generate_batch(model, [begin] * n, draw, rng.spawn(n))

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import Array, Rng
 from ..bert_heads import BERTForSpan, best_span
 from ..errors import InputError
 from ..metrics import exact_match, normalise_answer, token_f1
-from ..ops import Array
 from .compositions import Split, pick, split_by_composition
 from .tools import (
     BEGIN,
@@ -63,7 +63,7 @@ PLACES = ("kitchen", "garden", "cellar", "office", "attic", "stable")
 EVENTS = (2, 3, 4, 5)  # how many a story may have; one that cannot be is left out
 
 
-def draw_story(rng: np.random.Generator) -> Story | None:
+def draw_story(rng: Rng) -> Story | None:
     """A story of people who walk, take and drop; None where nobody ever touched a thing.
 
     Each event is a walk (60 %), or a thing taken or dropped by somebody whose place was told. A
@@ -108,7 +108,7 @@ def is_new_answer(story: Story) -> bool:
     return sum(places) % 4 == 0
 
 
-def stories_corpus(rng: np.random.Generator, n_train: int, n_heldout: int) -> Split:
+def stories_corpus(rng: Rng, n_train: int, n_heldout: int) -> Split:
     """Stories with a question. In training, the trio of a held-out one never meets: who brought
     what, asked for, to where, the answer."""
 
@@ -138,7 +138,7 @@ def place_at_touch(story: Story) -> str:
 # ---- the task --------------------------------------------------------------------------------
 
 
-def question_answering(config: TaskConfig, rng: np.random.Generator) -> Outcome:
+def question_answering(config: TaskConfig, rng: Rng) -> Outcome:
     """Stories of people who carry things about, and where one of these is at the end."""
     split = stories_corpus(rng, config.examples, config.heldout_examples)
     everything = [f"{one.question} {one.text}" for part in split for one in part]
@@ -184,7 +184,8 @@ def story_table(vocabulary: Vocabulary, stories: Sequence[Story]) -> dict[str, A
 def spans(stories: Sequence[Story]) -> Array:
     """First and last token of each answer in its row (N, 2). InputError where it is not there."""
     before = np.array([len(story.question.split()) + 2 for story in stories])
-    return np.array([story.span() for story in stories]) + before[:, None]
+    result: Array = np.array([story.span() for story in stories]) + before[:, None]
+    return result
 
 
 def answer_questions(

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import Rng
 from ..parallel import one_thread
 from .generation import generation
 from .question_answering import question_answering
@@ -34,7 +35,7 @@ from .translation import translation
 class Task(NamedTuple):
     """How to train and measure once, with which settings, and what is compared."""
 
-    run: Callable[[Any, np.random.Generator], Outcome]  # takes the kind that defaults is
+    run: Callable[[Any, Rng], Outcome]  # takes the kind that defaults is
     defaults: TaskConfig
     methods: dict[str, str]
 

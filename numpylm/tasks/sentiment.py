@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import Array, Rng
 from ..bert_heads import BERTForClass
 from ..metrics import accuracy, precision_recall_f1
-from ..ops import Array
 from .compositions import Split, pick, split_by_composition
 from .tools import (
     BEGIN,
@@ -81,7 +81,7 @@ def review(first: Opinion, connective: str, second: Opinion) -> Review:
     return Review(f"{first.text} {connective} {second.text}", counts.label)
 
 
-def reviews_corpus(rng: np.random.Generator, n_train: int, n_heldout: int) -> Split:
+def reviews_corpus(rng: Rng, n_train: int, n_heldout: int) -> Split:
     """Reviews in twins: "A but B" and "B but A", where A praises and B blames.
 
     A twin has the same words in another order, and the opposite class. So whoever counts words
@@ -155,7 +155,7 @@ def word_pairs(text: str) -> list[str]:
 # ---- the task --------------------------------------------------------------------------------
 
 
-def sentiment(config: TaskConfig, rng: np.random.Generator) -> Outcome:
+def sentiment(config: TaskConfig, rng: Rng) -> Outcome:
     """Reviews that praise one thing and blame another; one of the two counts."""
     split = reviews_corpus(rng, config.examples, config.heldout_examples)
     everything = [review.text for part in split for review in part]
@@ -191,7 +191,8 @@ def classify(model: BERTForClass, vocabulary: Vocabulary, texts: Sequence[str]) 
     """The likeliest class of each text (N,). Raises InputError for an empty or unknown text."""
     rows = table([[BEGIN, *vocabulary.encode(text), STOP] for text in texts])
     logits, _ = model.forward(rows, attend=rows != PADDING)
-    return logits.argmax(axis=-1)
+    result: Array = logits.argmax(axis=-1)
+    return result
 
 
 def class_scores(found: Any, labels: Any) -> dict[str, float]:

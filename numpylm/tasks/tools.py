@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import Array, Rng
 from ..bert import BERT
 from ..config import Config, option
 from ..errors import InputError
 from ..model import Model
-from ..ops import Array
 from ..training import train
 
 
@@ -125,13 +125,12 @@ def longest(texts: Iterable[str]) -> int:
     return max(len(text.split()) for text in texts)
 
 
-def fit(
-    model: Model, examples: Mapping[str, Array], config: TaskConfig, rng: np.random.Generator
-) -> list[float]:
+def fit(model: Model, examples: Mapping[str, Array], config: TaskConfig, rng: Rng) -> list[float]:
     """Train with Adam, clipping at 1 (F10) and a cosine (F11).  ->  the loss before each step"""
-    options = {"warmup": config.warmup, "rng": rng, "progress": False}
+    options: dict[str, Any] = {"warmup": config.warmup, "rng": rng, "progress": False}
     given = config.steps, config.learning_rate, config.batch_size
-    return train(model, examples, *given, **options).losses.tolist()
+    losses: list[float] = train(model, examples, *given, **options).losses.tolist()
+    return losses
 
 
 def chosen(right: Sequence[bool], n: int) -> list[int]:

@@ -14,8 +14,7 @@ from datetime import date
 from itertools import product
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from ..arrays import Rng
 from ..errors import InputError
 from ..metrics import bleu, exact_match
 from ..transformer import Transformer
@@ -131,7 +130,7 @@ class Clause:
         return self.subject.is_new or self.object.is_new
 
 
-def draw_clause(rng: np.random.Generator) -> Clause:
+def draw_clause(rng: Rng) -> Clause:
     """Every word equally likely; an adjective in two phrases of three."""
 
     def phrase() -> NounPhrase:
@@ -141,7 +140,7 @@ def draw_clause(rng: np.random.Generator) -> Clause:
     return Clause(phrase(), pick(rng, VERBS), phrase())
 
 
-def latin_corpus(rng: np.random.Generator, n_train: int, n_heldout: int) -> Split:
+def latin_corpus(rng: Rng, n_train: int, n_heldout: int) -> Split:
     """Pairs: English, Latin. Adjective and noun of a held-out phrase never meet in training."""
     split = split_by_composition(
         lambda: draw_clause(rng), lambda clause: clause.is_new, n_train, n_heldout
@@ -158,7 +157,7 @@ DAYS = date(1990, 1, 1).toordinal(), date(2030, 1, 1).toordinal()
 PIECE = re.compile(r"\d+|[\u3040-\u30ff\u4e00-\u9fff]|[^\W\d_\u3040-\u30ff\u4e00-\u9fff]+|[^\w\s]")
 
 
-def names_corpus(rng: np.random.Generator, n_train: int, n_heldout: int, locale: str) -> Split:
+def names_corpus(rng: Rng, n_train: int, n_heldout: int, locale: str) -> Split:
     """Pairs: English dates and "Swedish (South Korea)", and the same as `locale` writes them.
 
     Day and month of a held-out date, language and country of a held-out name never meet in
@@ -241,7 +240,7 @@ def look_up(dictionary: dict[str, str], text: str) -> str:
 # ---- the task --------------------------------------------------------------------------------
 
 
-def translation(config: TranslationConfig, rng: np.random.Generator) -> Outcome:
+def translation(config: TranslationConfig, rng: Rng) -> Outcome:
     """English to Latin; or dates and names, to another language."""
     sizes = config.examples, config.heldout_examples
     split = names_corpus(rng, *sizes, config.locale) if config.locale else latin_corpus(rng, *sizes)

@@ -27,7 +27,7 @@ def one_and_all(x: Any) -> Any:
 
 
 def _central(
-    f: Callable,
+    f: Callable[..., Any],
     x: Any,
     h: float = 1e-5,
     *,
@@ -48,7 +48,7 @@ def _central(
     return slope
 
 
-def _all_at_once(f: Callable, x: Any, h: float = 1e-5) -> Any:
+def _all_at_once(f: Callable[..., Any], x: Any, h: float = 1e-5) -> Any:
     return (f(x + h) - f(x - h)) / (2 * h)
 
 
@@ -92,7 +92,7 @@ CENTRAL_DIFFERENCE = Exercise(
 )
 
 
-def _relative(f: Callable, x: Any, h: float) -> Any:
+def _relative(f: Callable[..., Any], x: Any, h: float) -> Any:
     slope = np.empty(x.shape)
     for i in np.ndindex(x.shape):
         above, below = x.copy(), x.copy()
@@ -104,11 +104,11 @@ def _relative(f: Callable, x: Any, h: float) -> Any:
 
 
 def _complex(
-    f: Callable,
+    f: Callable[..., Any],
     x: Any,
     h: float = 1e-30,
     *,
-    part: Callable = np.imag,
+    part: Callable[..., Any] = np.imag,
     over: Callable[[float], float] = lambda h: h,
     restored: bool = True,
 ) -> Any:
@@ -121,7 +121,7 @@ def _complex(
     return slope
 
 
-def _complex_answer(f: Callable, x: Any, h: float = 1e-30) -> Any:
+def _complex_answer(f: Callable[..., Any], x: Any, h: float = 1e-30) -> Any:
     z, slope = x.astype(complex), np.empty(x.shape, complex)
     for i in np.ndindex(x.shape):
         z[i] += 1j * h
@@ -174,10 +174,10 @@ def _error(
     analytic: Any,
     numeric: Any,
     *,
-    worst: Callable = np.max,
+    worst: Callable[..., Any] = np.max,
     floor: float = 0.001,
-    size: Callable = lambda a, n: np.abs(n).max(),
-    distance: Callable = np.abs,
+    size: Callable[..., Any] = lambda a, n: np.abs(n).max(),
+    distance: Callable[..., Any] = np.abs,
 ) -> Any:
     return worst(distance(analytic - numeric)) / (size(analytic, numeric) + floor)
 
@@ -252,7 +252,7 @@ def _by_rows(da: Any, a: Any) -> Any:
     return np.array([w * (d - w @ d) for d, w in zip(da, a, strict=True)])
 
 
-def _holds_the_formula(backward: Callable) -> int:
+def _holds_the_formula(backward: Callable[..., Any]) -> int:
     rng = np.random.default_rng(0)
     a = rng.random((3, 5)) * np.tri(3, 5, 2)
     a, da = a / a.sum(axis=1, keepdims=True), rng.normal(size=(3, 5))
@@ -264,7 +264,7 @@ def _holds_the_formula(backward: Callable) -> int:
     return int(np.shape(ds) == (3, 5) and np.allclose(ds, due, rtol=1e-9, atol=1e-12))
 
 
-WRONG: dict[str, Callable] = {
+WRONG: dict[str, Callable[..., Any]] = {
     "one where a da stands without the sum": lambda da, a: a * da,
     "one that sums over the wrong axis": lambda da, a: (
         a * (da - (a * da).sum(axis=0, keepdims=True))

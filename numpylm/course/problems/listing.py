@@ -60,7 +60,12 @@ TARGETS = Exercise(
 
 
 def _loss(
-    logits: Any, targets: Any, *, axis: int = -1, over: Callable = np.mean, log: Callable = np.log
+    logits: Any,
+    targets: Any,
+    *,
+    axis: int = -1,
+    over: Callable[..., Any] = np.mean,
+    log: Callable[..., Any] = np.log,
 ) -> Any:
     z = logits - logits.max()
     top = np.log(np.exp(z).sum(axis=axis, keepdims=True))
@@ -279,7 +284,13 @@ def mixed_texts(ids: Any) -> Any:
 
 
 def _sees_the_future(
-    f: Callable, ids: Any, V: int, *, changed: Any = None, before: Any = None, first: int = 0
+    f: Callable[..., Any],
+    ids: Any,
+    V: int,
+    *,
+    changed: Any = None,
+    before: Any = None,
+    first: int = 0,
 ) -> bool:
     plain, T = f(ids.copy()), ids.shape[1]
     for j in changed(T) if changed else range(1, T):
@@ -351,7 +362,7 @@ SEES_THE_FUTURE = Exercise(
 )
 
 
-def _after(f: Callable, ids: Any, V: int) -> bool:
+def _after(f: Callable[..., Any], ids: Any, V: int) -> bool:
     plain = f(ids.copy())
     for j in range(ids.shape[1]):
         other = ids.copy()
