@@ -219,7 +219,7 @@ def _numeric(asked: Asked, k: int, methods: Iterable[str], known: Known) -> Nume
             with quietly(complex_numbers=key == "complex"):
                 terms = asked.along(k, method.dtype)
                 if key == "central":
-                    terms = or_nan(terms, terms(asked.values[k].copy()))
+                    terms = or_nan(terms, asked.base())
                 known[asked.names[k], key] = method.slope(terms, asked.values[k])
         except Exception as error:  # NumPy and the reader's code have many ways to say it
             reason = raised("the forward", error)

@@ -65,7 +65,24 @@ def slope_at(
         return _from_many_steps(g, here, base, scale)
 
 
-def _from_few_steps(g: Callable[..., Any], here: float, base: Array, scale: float) -> Slope | None:
+def refuting(
+    terms: Terms, base: Array, x: Array, i: tuple[int, ...], claimed: float, central: float
+) -> Slope | None:
+    """The slope by a second step, if the two agree a thousand times better than with the claim.
+
+    The second is no simple multiple of the other, so that they share no rounding.
+    """
+    with quietly():
+        h = 1.9137e-5 * max(abs(float(x[i])), scale_of(x))
+        step = _step(along_entry(terms, x, i), float(x[i]), base, h)
+    error = abs(step.central - central) + step.noise
+    gap = min(abs(claimed - step.central), abs(step.central))
+    if 1000 * error < gap and abs(step.right - step.left) < 0.01 * gap:
+        return Slope(step.central, error, step.left, step.right, False, step.size)
+    return None
+
+
+def _from_few_steps(g: Callable, here: float, base: Array, scale: float) -> Slope | None:
     """Four steps of which none is a multiple of another, so that no rounding is common to all."""
     h = 1e-4 * max(abs(here), scale)
     steps = [_step(g, here, base, part * h) for part in (1, 0.87, 0.71, 0.19)]

@@ -14,6 +14,7 @@ from .gradient_evidence import (
     complex_slope,
     deviations,
     is_rounding,
+    refuting,
     scale_of,
     slope_at,
 )
@@ -101,9 +102,8 @@ class Judge:
         self.x, self.name = self.asked.values[self.k], self.asked.names[self.k]
         self.central = None if self.central is None else self.central.copy()
         with quietly():
-            terms = self.asked.along(self.k)
-            self.base = terms(self.x.copy())
-        self.terms = or_nan(terms, self.base)
+            self.base = self.asked.base()
+        self.terms = or_nan(self.asked.along(self.k), self.base)
         self.size = float(np.abs(self.base).sum())
         self.natural = self.size / scale_of(self.x)  # what a slope here would be, in round numbers
         self.looked: dict[tuple[int, ...], Slope] = {}
@@ -134,7 +134,9 @@ class Judge:
 
     def _look(self, i: tuple[int, ...]) -> Slope:
         if i not in self.looked:
-            self.looked[i] = slope = slope_at(self.terms, self.base, self.x, i)
+            point = (self.terms, self.base, self.x, i)
+            slope = refuting(*point, self.analytic[i], self.central[i]) or slope_at(*point)
+            self.looked[i] = slope
             if self.central is not None and np.isfinite(slope.value):
                 self.central[i] = slope.value
         return self.looked[i]

@@ -32,7 +32,10 @@ class Asked(Protocol):
     values: list[Array]
     repeats: bool  # whether more than a second forward has given the same
 
-    def along(self, k: int, dtype: type[Any] = np.float64) -> Terms:
+    def base(self) -> Array:
+        """L's terms at the point."""
+
+    def along(self, k: int, dtype: type = np.float64) -> Terms:
         """L's terms as a function of array k; the others stay, in `dtype`."""
 
     def gradients(self) -> list[Any]:
@@ -104,6 +107,7 @@ class OpAsked:
         self.values = [leaf.value for leaf in chosen]
         self.names = ["d" + leaf.name for leaf in chosen]
         self.dy: Any = None
+        self.terms_here: Array | None = None
         self.repeats = False
 
     def call(self, values: list[Array]) -> Any:
@@ -209,7 +213,12 @@ class OpAsked:
         by_route = matched(answer, self.args, self.leaves)
         return [_as_array(by_route.get(leaf.route)) for leaf in self.leaves]
 
-    def along(self, k: int, dtype: type[Any] = np.float64) -> Terms:
+    def base(self) -> Array:
+        if self.terms_here is None:
+            self.terms_here = weighed(self.dy, self.call(self.values)[0])
+        return self.terms_here
+
+    def along(self, k: int, dtype: type = np.float64) -> Terms:
         values = [x.astype(dtype) for x in self.values]
 
         def terms(x: Array) -> Array:
@@ -223,7 +232,7 @@ class OpAsked:
 
     def at(self, values: list[Array], rng: Rng) -> Self:
         other = copy.copy(self)
-        other.values = values
+        other.values, other.terms_here = values, None
         other.dy = map_outputs(lambda d: d * (1 + 2.0**-44 * rng.uniform(-1, 1, d.shape)), self.dy)
         return other
 
@@ -380,6 +389,7 @@ class ModelAsked:
 
     def __init__(self, model: Any, batch: Any, values: list[Array] | None = None):
         self.model, self.batch, self.repeats = model, batch, False
+        self.terms_here: Array | None = None
         self.twins: dict[type, tuple[Any, int | None]] = {}  # in a dtype, and which array moved
         arrays = {n: np.asarray(x) for n, x in model.params.items()}
         self.names = [n for n, x in arrays.items() if x.dtype.kind in "fc"]
@@ -444,7 +454,13 @@ class ModelAsked:
             _put(twin.params, name, x.astype(dtype))
         return twin
 
-    def along(self, k: int, dtype: type[Any] = np.float64) -> Terms:
+    def base(self) -> Array:
+        if self.terms_here is None:
+            twin = self._moved_in(None, np.float64)
+            self.terms_here = np.reshape(self.loss(twin)[0], -1)
+        return self.terms_here
+
+    def along(self, k: int, dtype: type = np.float64) -> Terms:
         def terms(x: Array) -> Array:
             twin = self._moved_in(k, dtype)
             _put(twin.params, self.names[k], x)
