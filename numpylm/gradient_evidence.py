@@ -126,10 +126,9 @@ def _from_many_steps(g: Callable[..., Any], here: float, base: Array, scale: flo
 def _with_scatter(steps: list[Step]) -> list[Step]:
     """The rounding within the forward, as the smallest steps show it: there h times the difference
     between one and the next is nothing else."""
-    pairs = zip(steps[-11:-1], steps[-10:], strict=True)
+    pairs = zip(steps[-7:-1], steps[-6:], strict=True)
     scatter = [abs(this.central - last.central) * this.h for last, this in pairs]
-    known = [one for one in scatter if np.isfinite(one)]
-    seen = 3 * float(np.median(known)) if known else 0.0
+    seen = 10 * min((one for one in scatter if 0 < one < np.inf), default=0.0)
     return [s._replace(noise=max(s.noise, seen / s.h)) for s in steps]
 
 
@@ -191,7 +190,9 @@ def _steady(steps: list[Step], bends: list[float], m: int) -> bool:
     last, this = steps[m - 1], steps[m]
     drift = max(abs(this.left - last.left), abs(this.right - last.right))
     growth = [bends[n] / bends[n - 1] for n in range(m - 2, m + 1)]
-    return drift < 0.2 * abs(bends[m]) or min(growth) > max(0.8 * max(growth), 1.0)
+    jump = abs(bends[m]) * this.h  # no smaller than what could be rounding within the forward
+    grows = min(growth) > max(0.8 * max(growth), 1.0) and jump > 1e-7 * this.size
+    return drift < 0.2 * abs(bends[m]) or grows
 
 
 def _one_sided(steps: list[Step]) -> bool:
@@ -206,15 +207,34 @@ def _one_sided(steps: list[Step]) -> bool:
 # ---- rounding --------------------------------------------------------------------------------
 
 
-def complex_slope(terms: Terms, x: Array, i: tuple[int, ...]) -> tuple[float, float]:
+def complex_slope(terms: Terms, x: Array, i: tuple[int, ...]) -> tuple[Any, float]:
     """The complex step at entry i, and Σ|terms| that the entry moves."""
-    z = x.astype(np.complex128)
-    h = 1e-30 * min(1.0, abs(x[i]) or 1.0)
+    z = x.astype(np.result_type(x, np.complex64))
+    h = 1e-30 * min(1.0, float(abs(x[i])) or 1.0)
     z[i] = complex(x[i], h)
     with quietly():
         moved = terms(z)
     touched = np.abs(moved.real[moved.imag != 0])
-    return float(np.sum(moved).imag / h), float(np.sum(touched))
+    return np.sum(moved).imag / h, float(np.sum(touched))
+
+
+def more_digits(asked: Asked, k: int, i: tuple[int, ...], gap: float) -> str:
+    """With the three digits more of long doubles: is a gap "rounding", which they shrink, or the
+    "formula", which they leave? "" where they are not to be had, or show neither."""
+    if np.finfo(np.longdouble).eps > 1e-18:
+        return ""
+    values = [x.astype(np.longdouble) for x in asked.values]
+    longer = asked.at(values, None)
+    try:
+        with quietly():
+            mine = np.asarray(longer.gradients()[k])
+            numeric, _ = complex_slope(longer.along(k, np.clongdouble), values[k], i)
+    except Exception:  # not every function takes them
+        return ""
+    if mine.dtype != np.longdouble or np.asarray(numeric).dtype != np.longdouble:
+        return ""
+    left = abs(mine[i] - numeric)
+    return "rounding" if left <= 0.05 * abs(gap) else "formula" if left >= 0.5 * abs(gap) else ""
 
 
 def deviations(

@@ -14,12 +14,16 @@ from .gradient_evidence import (
     complex_slope,
     deviations,
     is_rounding,
+    more_digits,
     refuting,
     scale_of,
     slope_at,
 )
 from .gradient_questions import Asked, Claims, differ, largest, or_nan, quietly
 from .gradient_verdicts import RANDOM_WORDS, TOLERANCES, Check, Finding, GradientVerdict
+
+UNDERFLOW = 1e-270  # below this the complex step, of 1e-30, reaches the smallest of all numbers
+LOST = 1e-10  # of the slope that would change the result as much as x: it cannot be told from 0
 
 
 class Numeric(NamedTuple):
@@ -112,8 +116,7 @@ class Judge:
         try:
             with quietly():
                 self._distrust_complex()
-                for i in self._suspects():
-                    self._try(i)
+                self._try_all()
                 self._find_corners()
                 self._refuse_nothing()
         except Finding as finding:
@@ -124,6 +127,14 @@ class Judge:
         """What each method found, the closer looks included."""
         found = {"central": self.central, "complex": self.complex}
         return {method: slopes for method, slopes in found.items() if slopes is not None}
+
+    def _try_all(self) -> None:
+        trusted = self.complex is not None
+        for i in self._suspects():
+            self._try(i)
+            if trusted and self.complex is None:  # it was found out on the way
+                return self._try_all()
+        return None
 
     # -- all entries
 
@@ -158,15 +169,17 @@ class Judge:
             if not off <= SAFE * slope.error + 1e-6 * abs(slope.value) and not slope.corner:
                 if np.isfinite(z[i]) and not np.isfinite(slope.error):
                     continue
-                self.reason = (
-                    f"at {self._entry(i)} the complex step gives {z[i]:.4g}, real numbers "
-                    f"{slope.value:.4g} (abs, .real, conjugates, sums of squares such as var and "
-                    "norm, and comparisons do that)"
-                )
-                self.complex = None
+                self._drop_complex(i, slope)
                 break
-        if self.complex is None:
-            self._by_central_alone()
+
+    def _drop_complex(self, i: tuple[int, ...], slope: Slope) -> None:
+        self.reason = (
+            f"at {self._entry(i)} the complex step gives {self.complex[i]:.4g}, real numbers "
+            f"{slope.value:.4g} (abs, .real, conjugates, sums of squares such as var and norm, and "
+            "comparisons do that)"
+        )
+        self.complex = None
+        self._by_central_alone()
 
     def _by_central_alone(self) -> None:
         self.note = f"by central alone: the forward does not take complex numbers: {self.reason}"
@@ -185,9 +198,7 @@ class Judge:
             gap = np.abs(a - self.central)
             bad |= ~(gap <= TOLERANCES["central"] * largest(self.central) + self._noise())
             if self.complex is None:
-                lengths = np.abs(self.x[self.x != 0])
-                mixed = lengths.size and lengths.max() > 1e6 * lengths.min()
-                least = 0.0 if mixed else 1e-9 * largest(self.central)
+                least = 0.0 if self._mixed() else 1e-9 * largest(self.central)
                 bad |= gap > np.maximum(1e-4 * np.abs(self.central), least)
             gaps = np.fmax(gaps, gap)
         bad |= ~np.isfinite(a)
@@ -233,13 +244,22 @@ class Judge:
         best = self.complex if self.complex is not None else self.central
         if best is None:
             raise Finding(GradientVerdict.CANNOT, self.reason or "no method has looked at it")
-        least = (64 * EPS if self.complex is not None else 1e-10) * self.natural
-        if largest(best) <= least:
+        off = largest(self.analytic - best) > 1e-3 * largest(best)
+        least = (LOST if off else 64 * EPS) * self.natural
+        if largest(best) <= least or (self.complex is None and self._all_noise()):
             raise Finding(
                 GradientVerdict.NOTHING,
                 "the numerical gradient is 0 everywhere, so a gradient that is too small would "
                 "pass: check at another point, with weights of order 1",
             )
+
+    def _all_noise(self) -> bool:
+        """Whether the central difference, looked at closely, cannot be told from 0."""
+        if largest(self.central) > 10 * LOST * self.natural:
+            return False
+        every = _worst_first(np.abs(self.central), np.ones(self.x.shape, bool))
+        slopes = [slope_at(self.terms, self.base, self.x, i) for i in every[:5]]
+        return all(abs(slope.value) <= SAFE * slope.error for slope in slopes)
 
     # -- one entry
 
@@ -280,7 +300,8 @@ class Judge:
     def _try_both(self, i: tuple[int, ...], slope: Slope) -> None:
         assert self.complex is not None
         a, z = self.analytic[i], self.complex[i]
-        if self._rounds(i, a - z, slope.size):
+        _, size = complex_slope(self.asked.along(self.k, np.complex128), self.x, i)
+        if self._rounds(i, a - z, size):
             return
         self._same_forward()
         if abs(a - slope.value) <= 1e-6 * abs(slope.value):
@@ -290,6 +311,8 @@ class Judge:
             raise self._wrong(i, "central", slope.value)
         if abs(a - slope.value) > doubt >= abs(z - slope.value):
             raise self._wrong(i, "complex", z)
+        if abs(a - slope.value) <= doubt < abs(z - slope.value):
+            return self._drop_complex(i, slope)
         raise Finding(
             GradientVerdict.CANNOT,
             f"at {self._entry(i)} the code says {a:.17g}, the complex method {z:.17g}: steadily "
@@ -310,12 +333,14 @@ class Judge:
         self, i: tuple[int, ...], gap: float, size: float, reference: float | None = None
     ) -> bool:
         """Whether a gap is of the size and kind of rounding."""
-        scale = max(abs(self.x[i]), 0.0) or scale_of(self.x)
-        tiny = TOLERANCES["complex"] * abs(self.analytic[i]) + 8 * EPS * size / scale
-        if abs(gap) <= tiny:
+        if abs(gap) <= TOLERANCES["complex"] * abs(self.analytic[i]) + UNDERFLOW:
             return True
-        if not is_rounding(gap, deviations(self.asked, self.k, i, gap, reference)):
-            return False
+        said = more_digits(self.asked, self.k, i, gap) if reference is None else ""
+        if said != "rounding":
+            if self._lost(i, gap, size or self.size, said):
+                return True
+            if not is_rounding(gap, deviations(self.asked, self.k, i, gap, reference)):
+                return False
         most = max(largest(self.analytic), abs(gap))
         if abs(gap) > 1e-6 * most:
             raise Finding(
@@ -326,6 +351,22 @@ class Judge:
         if abs(gap) > TOLERANCES["complex"] * most and not self.note:
             self.note = f"to {abs(gap) / most:.0e}, the rounding at this point"
         return True
+
+    def _lost(self, i: tuple[int, ...], gap: float, size: float, said: str) -> bool:
+        """Whether the result is so flat here, saturated, that its rounding hides the slope.
+
+        Where x is of mixed scales, a small slope may be the one that matters.
+        """
+        here = abs(self.x[i]) or scale_of(self.x)
+        if not said and abs(gap) <= 8 * EPS * size / here:
+            return True
+        part = 1e-22 if said else 0.0 if self._mixed() else LOST
+        natural = size / (largest(self.x) or 1.0)
+        return bool(max(abs(self.analytic[i]), abs(gap)) <= part * natural)
+
+    def _mixed(self) -> bool:
+        lengths = np.abs(self.x[self.x != 0])
+        return bool(lengths.size and lengths.max() > 1e6 * lengths.min())
 
     def _unclear(self, i: tuple[int, ...], slope: Slope) -> None:
         raise Finding(

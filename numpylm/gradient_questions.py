@@ -41,8 +41,8 @@ class Asked(Protocol):
     def gradients(self) -> list[Any]:
         """What the code says, for each array."""
 
-    def at(self, values: list[Array], rng: Rng) -> Self:
-        """The same question at another point."""
+    def at(self, values: list[Array], rng: np.random.Generator | None) -> Self:
+        """The same question at another point; an rng moves dy too, in its last digits."""
 
 
 class Claims(NamedTuple):
@@ -230,10 +230,13 @@ class OpAsked:
         _, cache = self.call(self.values)
         return self._matched(self.backward(upstream_copy(self.dy), cache))
 
-    def at(self, values: list[Array], rng: Rng) -> Self:
+    def at(self, values: list[Array], rng: np.random.Generator | None) -> Self:
         other = copy.copy(self)
         other.values, other.terms_here = values, None
-        other.dy = map_outputs(lambda d: d * (1 + 2.0**-44 * rng.uniform(-1, 1, d.shape)), self.dy)
+        if rng is not None:
+            other.dy = map_outputs(
+                lambda d: d * (1 + 2.0**-44 * rng.uniform(-1, 1, d.shape)), self.dy
+            )
         return other
 
 
@@ -477,11 +480,11 @@ class ModelAsked:
         return twin
 
     def gradients(self) -> list[Any]:
-        twin = self._moved_in(None, np.float64)
+        twin = self._moved_in(None, self.values[0].dtype.type)
         grads = twin.loss_backward(self.loss(twin)[1])
         return [_as_array(grads[name]) for name in self.names]
 
-    def at(self, values: list[Array], rng: Rng) -> Self:
+    def at(self, values: list[Array], rng: np.random.Generator | None) -> Self:
         return type(self)(self.model, self.batch, values)
 
 
