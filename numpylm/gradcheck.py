@@ -165,6 +165,10 @@ def check_model(
     and the model's own: its vocabulary, its width and the like.
     """
     subject = name or type(model).__name__
+    if not isinstance(getattr(model, "params", None), Mapping):
+        raise InputError(
+            f"{subject} has no params, a dict of arrays by name: check_op checks pairs"
+        )
     asked = ModelAsked(model, batch)
     for array in model.params:
         if (dtype := np.asarray(model.params[array]).dtype) != np.float64 and dtype.kind == "f":

@@ -23,6 +23,10 @@ from .gradient_questions import Asked, Claims, differ, largest, or_nan, quietly
 from .gradient_verdicts import RANDOM_WORDS, TOLERANCES, Check, Finding, GradientVerdict
 
 UNDERFLOW = 1e-270  # below this the complex step, of 1e-30, reaches the smallest of all numbers
+LOST_WORDS = (
+    "the gradient is lost in the rounding of the result, which is saturated here: check at another "
+    "point"
+)
 LOST = 1e-10  # of the slope that would change the result as much as x: it cannot be told from 0
 
 
@@ -245,7 +249,9 @@ class Judge:
         if best is None:
             raise Finding(GradientVerdict.CANNOT, self.reason or "no method has looked at it")
         off = largest(self.analytic - best) > 1e-3 * largest(best)
-        least = (LOST if off else 64 * EPS) * self.natural
+        if off and largest(best) <= LOST * self.natural:
+            raise Finding(GradientVerdict.NOTHING, LOST_WORDS)
+        least = 64 * EPS * self.natural
         if largest(best) <= least or (self.complex is None and self._all_noise()):
             raise Finding(
                 GradientVerdict.NOTHING,
@@ -343,6 +349,8 @@ class Judge:
                 return False
         most = max(largest(self.analytic), abs(gap))
         if abs(gap) > 1e-6 * most:
+            if most <= LOST * self.natural:
+                raise Finding(GradientVerdict.NOTHING, LOST_WORDS)
             raise Finding(
                 GradientVerdict.CANNOT,
                 f"at {self._entry(i)} rounding alone changes the gradient by {abs(gap):.0e}: it is "

@@ -402,14 +402,25 @@ class ModelAsked:
         """What loss_backward says, and what is wrong with it at first sight, in words."""
         try:
             with quietly():
-                return self._answer()
-        except InputError:
+                self._start()
+        except (InputError, Finding):
             raise
         except Exception as error:  # the reader's own code may raise any
-            raise Finding(GradientVerdict.WRONG, raised("loss or loss_backward", error)) from error
+            raise Finding(GradientVerdict.CANNOT, raised("loss", error)) from error
+        try:
+            with quietly():
+                return self._answer()
+        except (InputError, Finding):
+            raise
+        except Exception as error:
+            raise Finding(GradientVerdict.WRONG, raised("loss_backward", error)) from error
 
-    def _answer(self) -> Claims:
+    def _start(self) -> None:
+        """Finding where the loss itself shows nothing."""
         twin = self._moved_in(None, np.float64)
+        if not _is_pair(made := self.loss(twin)):
+            words = f"loss must return two things, the loss and a cache, not {_described(made)}"
+            raise Finding(GradientVerdict.CANNOT, words)
         losses = [np.asarray(self.loss(m)[0]) for m in (self.model, twin, twin)]
         if any(loss.shape or loss.dtype.kind != "f" for loss in losses):
             raise Finding(
@@ -424,6 +435,9 @@ class ModelAsked:
         if differ(losses[0], losses[1]):
             words = f"a copy of the model gives another loss ({losses[1]:.9g}, not {losses[0]:.9g})"
             raise Finding(GradientVerdict.CANNOT, f"{words}: it keeps numbers outside of params")
+
+    def _answer(self) -> Claims:
+        twin = self._moved_in(None, np.float64)
         grads = twin.loss_backward(self.loss(twin)[1])
         if not isinstance(grads, Mapping):
             words = f"loss_backward returned {_described(grads)}, not gradients by name"

@@ -98,7 +98,7 @@ class Report:
         return self.passed
 
     def __getitem__(self, name: str) -> Check:
-        return next(check for check in self.checks if check.name == name)
+        return {check.name: check for check in self.checks}[name]
 
     def __str__(self) -> str:
         limits = " and ".join(f"{tolerance:.0e}" for tolerance in TOLERANCES.values())

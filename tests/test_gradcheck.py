@@ -10,6 +10,7 @@ from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.checks import gradient_cases
 from numpylm.checks.gradient_cases import block_cases, model_cases, op_cases
 from numpylm.errors import InputError
+from numpylm.gpt import GPT
 from numpylm.gradcheck import (
     METHODS,
     central_difference,
@@ -331,6 +332,118 @@ def test_a_model_with_nothing_to_learn_is_refused():
         GradientVerdict.OK,
     ]
     assert not report.passed
+
+
+class OfReaders:
+    """A model of a reader's own: no base class, weights as attributes and by name."""
+
+    def __init__(self):
+        rng = np.random.default_rng(3)
+        self.w, self.b = rng.normal(size=(4, 3)), np.zeros(3)
+        self.params = {"w": self.w, "b": self.b}
+
+    def loss(self, x, y):
+        error = np.abs(x @ self.w + self.b - y)
+        return (error**2).mean(), (x, x @ self.w + self.b - y)
+
+    def loss_backward(self, cache):
+        x, error = cache
+        return {"w": 2 * x.T @ error / error.size, "b": 2 * error.sum(0) / error.size}
+
+
+DATA = np.random.default_rng(4).normal(size=(5, 4)), np.random.default_rng(5).normal(size=(5, 3))
+
+
+@pytest.mark.parametrize("batch", [DATA, {"x": DATA[0], "y": DATA[1]}], ids=["tuple", "dict"])
+def test_a_model_of_a_readers_own_is_checked(batch):
+    model = OfReaders()
+    before = model.w.copy()
+    report = check_model(model, batch)
+    assert report.passed and [*report.errors] == ["w", "b"], report
+    assert "by central alone" in str(report)
+    np.testing.assert_array_equal(model.w, before)
+
+
+def changed(**methods):
+    return type("Changed", (OfReaders,), methods)()
+
+
+@pytest.mark.parametrize(
+    ("model", "verdict", "words"),
+    [
+        (
+            changed(
+                loss=lambda m, x, y: (
+                    OfReaders.loss(m, x, y)[0] * np.random.default_rng().random(),
+                    None,
+                )
+            ),
+            GradientVerdict.RANDOM,
+            "two forwards",
+        ),
+        (
+            changed(loss_backward=lambda m, c: {"w": OfReaders.loss_backward(m, c)["w"]}),
+            GradientVerdict.WRONG,
+            "no gradient for b",
+        ),
+        (
+            changed(loss_backward=lambda m, c: OfReaders.loss_backward(m, c) | {"u": 1}),
+            GradientVerdict.WRONG,
+            "there is no parameter u",
+        ),
+        (
+            changed(loss_backward=lambda m, c: {"w": c[0] @ c[1], "b": 0}),
+            GradientVerdict.WRONG,
+            "loss_backward raises ValueError: matmul.* of test_gradcheck.py",
+        ),
+        (
+            changed(loss_backward=lambda m, c: None),
+            GradientVerdict.CANNOT,
+            r"returned nothing \(None\), not gradients by name",
+        ),
+        (
+            changed(loss=lambda m, x, y: (x @ m.w - y, None)),
+            GradientVerdict.CANNOT,
+            r"the loss is float64 of shape \(5, 3\), not one number",
+        ),
+        (
+            changed(loss=lambda m, x, y: OfReaders.loss(m, x, y)[0]),
+            GradientVerdict.CANNOT,
+            "loss must return two things",
+        ),
+        (
+            changed(loss=lambda m, x, y: x @ y),
+            GradientVerdict.CANNOT,
+            "loss raises ValueError",
+        ),
+    ],
+)
+def test_a_model_that_is_not_right_is_told_why(model, verdict, words):
+    (check,) = check_model(model, DATA).checks
+    assert check.verdict is verdict
+    assert re.search(words, check.words), check.words
+
+
+def test_a_model_whose_step_is_in_its_backward_is_told_so():
+    def step(model, cache):
+        grads = OfReaders.loss_backward(model, cache)
+        model.w -= 0.1 * grads["w"]
+        return grads
+
+    report = check_model(changed(loss_backward=step), DATA)
+    assert "changed the parameters" in str(report) and not report.passed
+
+
+def test_a_gpt_as_it_is_made_passes():
+    gpt = GPT(vocab_size=7, context_length=5, layers=1, heads=1, width=4, dtype=np.float64)
+    ids = np.random.default_rng(0).integers(7, size=(2, 3))
+    report = check_model(gpt, {"ids": ids, "targets": (ids + 1) % 7})
+    assert report.passed, report
+
+
+def test_something_without_params_is_refused():
+    with pytest.raises(InputError, match="function has no params, a dict of arrays by name"):
+        check_model(product_forward, DATA)
 
 
 def test_everything_means_every_case_once(monkeypatch):

@@ -2,6 +2,7 @@
 none passed."""
 
 import math
+import re
 from functools import partial, wraps
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from numpylm import ops
+from numpylm.errors import InputError
 from numpylm.gradcheck import check_op
+from numpylm.gradient_questions import upstream
 from numpylm.gradient_verdicts import GradientVerdict
 
 RNG = np.random.default_rng(0)
@@ -681,3 +684,201 @@ def test_wrong_code_never_passes(name):
 
 def test_the_tables_are_large():
     assert len(RIGHT) >= 60 and len(WRONG) >= 60
+
+
+# ---- neither right nor wrong -----------------------------------------------------------------
+
+CORNER, NOTHING, CANNOT = (
+    GradientVerdict.CORNER,
+    GradientVerdict.NOTHING,
+    GradientVerdict.CANNOT,
+)
+
+
+def masked(x):
+    return np.where(np.arange(3) < 2, x, -np.inf), None
+
+
+NEITHER = {
+    "relu at 0": (CORNER, r"dx\[0, 1\].*from the left.*another point", np.array([[-1.0, 0, 2]])),
+    "relu at 0, with the mean": (CORNER, r"dx\[0, 1\]", np.array([[-1.0, 0.0, 2.0]])),
+    "abs at 0, with 0": (CORNER, r"dx\[1\]", np.array([-1.0, 0.0, 2.0])),
+    "max with a tie": (CORNER, r"dx\[1\].*1 other", np.array([1.0, 2.0, 2.0, 0.5])),
+    "sqrt at 0": (CORNER, r"dx\[0\]", np.array([0.0, 1.0, 2.0])),
+    "floor": (NOTHING, "0 everywhere", X),
+    "saturated everywhere": (NOTHING, "rounding of the result", np.array([40.0, 45.0])),
+    "empty": (NOTHING, "empty", np.zeros((0, 3))),
+    "argmax": (CANNOT, "int64.*no slope", X),
+    "a result in float32": (CANNOT, "float32 for arguments of float64", X),
+    "a gradient in float32": (CANNOT, "the rounding of float32", X),
+    "a complex result": (CANNOT, r"return \(\(y.real, y.imag\), cache\)", V),
+    "a masked −inf": (CANNOT, r"gives -inf at \[0, 2\]", X),
+    "a forward that raises": (CANNOT, r"forward raises ValueError: .* \(line \d+ of test_", X),
+}
+PAIRS = {
+    "relu at 0": RIGHT["relu away from 0"][:2],
+    "relu at 0, with the mean": elementwise(
+        lambda x: np.maximum(x, 0), lambda x: np.where(x == 0, 0.5, x > 0)
+    ),
+    "abs at 0, with 0": elementwise(np.abs, np.sign),
+    "max with a tie": (
+        lambda x: (x.max(), x),
+        lambda dy, x: dy * (x == x.max()) / (x == x.max()).sum(),
+    ),
+    "sqrt at 0": elementwise(np.sqrt, lambda x: 0.5 / np.sqrt(x)),
+    "floor": elementwise(np.floor, lambda x: 0 * x),
+    "saturated everywhere": (
+        lambda x: (1 / (1 + np.exp(-x)), 1 / (1 + np.exp(-x))),
+        lambda dy, y: dy * y * (1 - y),
+    ),
+    "empty": elementwise(lambda x: 2 * x, lambda x: 2.0),
+    "argmax": (lambda x: (x.argmax(-1), x), lambda dy, x: 0 * x),
+    "a result in float32": elementwise(lambda x: x.astype(np.float32), lambda x: 1.0),
+    "a gradient in float32": (lambda x: (x, None), lambda dy, _: dy.astype(np.float32)),
+    "a complex result": (lambda x: (np.fft.fft(x), None), lambda dy, _: dy),
+    "a masked −inf": (masked, lambda dy, _: dy),
+    "a forward that raises": (lambda x: (x @ x, x), lambda dy, x: dy),
+}
+
+
+@pytest.mark.parametrize("name", NEITHER)
+def test_what_cannot_be_judged_is_called_by_its_name(name):
+    verdict, words, x = NEITHER[name]
+    report = check_op(*PAIRS[name], x)
+    (check,) = report.checks
+    assert check.verdict is verdict and not report.passed, report
+    assert re.search(words, check.words), check.words
+
+
+def test_a_wrong_entry_counts_more_than_a_corner():
+    report = check_op(
+        PAIRS["relu at 0"][0], lambda dy, x: 2 * dy * (x > 0), NEITHER["relu at 0"][2]
+    )
+    assert [check.verdict for check in report.checks] == [GradientVerdict.WRONG]
+
+
+# ---- dy --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("size", [(), (2,), (2, 3), (7, 5)])
+def test_a_backward_that_ignores_dy_never_passes_whatever_the_seed_a1(seed, size):
+    rng = np.random.default_rng(seed)
+    rng.normal(size=seed % 7)  # from anywhere in the stream
+    x = np.asarray(rng.normal(size=size))
+    for backward in (
+        lambda dy, x: 2 * x,
+        lambda dy, x: 2 * x * x,
+        lambda dy, x: 2 * dy * dy,
+        lambda dy, x: 2 * x * np.sign(dy),
+    ):
+        assert not check_op(square, backward, x).passed
+        assert not check_op(square, backward, x, rng=np.random.default_rng(seed)).passed
+    assert check_op(square, lambda dy, x: 2 * x * dy, x, rng=np.random.default_rng(seed)).passed
+
+
+def test_dy_is_drawn_again_where_an_argument_holds_its_numbers():
+    first = upstream(X, [], None)
+    for x in (first, first.ravel()[::-1].copy(), -3 * first):
+        other = upstream(X, [x], None)
+        assert not np.isin(np.abs(other), np.abs(x)).any()
+        assert not np.allclose(other / x.reshape(other.shape), (other / x.reshape(2, 3))[0, 0])
+
+
+# ---- what is said ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("style", "names"),
+    [
+        ("linear", ["dx", "dw", "db"]),
+        ("an object", ["dx"]),
+        ("methods that keep x", ["dx"]),
+        ("a decorated function", ["dx", "dw", "db"]),
+        ("a wrapper without names", ["dargs[0]", "dargs[1]", "dargs[2]"]),
+        ("any number of arguments", ["dxs[0]", "dxs[1]"]),
+        ("a list of weights", ["dx", "dweights[0]", "dweights[1]"]),
+        ("a dict of arrays", ["dinputs['q']", "dinputs['k']", "dinputs['v']"]),
+        ("a float that has a gradient", ["dx", "ds"]),
+        ("a float that has none", ["dx"]),
+        ("a partial", ["dx"]),
+    ],
+)
+def test_rows_are_named_after_the_arguments(style, names):
+    style = RIGHT[style]
+    report = check_op(style.forward, style.backward, *style.args, **style.options)
+    assert [check.name for check in report.checks] == names
+
+
+def test_none_says_that_an_argument_is_data():
+    style = RIGHT["data among the floats"]
+    report = check_op(style.forward, style.backward, *style.args)
+    assert [check.verdict for check in report.checks] == [GradientVerdict.OK, GradientVerdict.DATA]
+    assert not check_op(style.forward, lambda dy, c: (None, None), *style.args).passed
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("ignores dy", "ignores dy: another dy gives the same"),
+        ("dy squared", "not proportional to dy"),
+        ("layer norm without gain, at gain 1", "right where gain is 1 and bias is 0, and not else"),
+        ("its own input damaged", "changed one of its inputs"),
+        ("its cache emptied", "a second backward raises IndexError"),
+        ("a random backward", "two backwards differ"),
+        ("linear, shapes do not fit", "backward raises ValueError: matmul"),
+        ("linear, dw transposed", r"it has shape \(4, 3\), and its array \(3, 4\)"),
+        ("linear, one missing", r"2 gradients for 3 arrays \(x, w, b\)"),
+        ("linear, a name missing", "gradients named dx; expected one for each of x, w, b"),
+        ("no return", "returned None: a `return` is missing"),
+        ("a random forward", "two forwards at the same point differ"),
+        ("raises", "backward raises ZeroDivisionError: .* of test_gradcheck_styles.py: `"),
+    ],
+)
+def test_the_reason_is_named(wrong, words):
+    style = WRONG[wrong]
+    report = check_op(style.forward, style.backward, *style.args, **style.options)
+    assert any(re.search(words, check.words) for check in report.checks), report
+
+
+def test_a_report_is_read_by_programs_and_raised_by_assert():
+    style = RIGHT["linear"]
+    right = check_op(style.forward, style.backward, *style.args)
+    assert right and right.passed
+    right.raise_if_wrong()
+    assert set(right.errors) == {"dx", "dw", "db"}
+    assert right["dw"].errors["complex"] < 1e-14 and right["dw"].verdict == "ok"
+    style = WRONG["one entry"]
+    wrong = check_op(style.forward, style.backward, *style.args)
+    with pytest.raises(AssertionError, match=r"db +4 .*WRONG: at db\[3\]"):
+        wrong.raise_if_wrong()
+    assert repr(wrong) == str(wrong)
+
+
+@pytest.mark.parametrize(
+    ("forward", "words"),
+    [
+        (lambda x: x, "must return two things"),
+        (lambda x: (x, x, x), r"not 3 \(ndarray, ndarray, ndarray\).*return \(\(y1, y2\), cache\)"),
+        (lambda x: None, r"nothing \(None\)"),
+    ],
+)
+def test_a_forward_of_another_form_is_told_the_form(forward, words):
+    with pytest.raises(InputError, match=words):
+        check_op(forward, lambda dy, _: dy, X)
+
+
+def test_methods_may_be_one_word_and_unknown_ones_are_refused():
+    style = RIGHT["linear"]
+    report = check_op(style.forward, style.backward, *style.args, methods="central")
+    assert report.passed and [*report.errors["dx"]] == ["central"]
+    with pytest.raises(InputError, match="there is no method 'forward': choose among central"):
+        check_op(style.forward, style.backward, *style.args, methods="forward")
+    style = RIGHT["np.logaddexp.reduce"]
+    report = check_op(style.forward, style.backward, *style.args, methods="complex")
+    assert report["dx"].verdict is CANNOT and "raises TypeError" in report["dx"].words
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    with pytest.raises(InputError, match=r"argument x of .* holds nan"):
+        check_op(square, lambda dy, x: 2 * x * dy, np.array([1.0, np.nan]))
