@@ -82,7 +82,7 @@ def refuting(
     return None
 
 
-def _from_few_steps(g: Callable, here: float, base: Array, scale: float) -> Slope | None:
+def _from_few_steps(g: Callable[..., Any], here: float, base: Array, scale: float) -> Slope | None:
     """Four steps of which none is a multiple of another, so that no rounding is common to all."""
     h = 1e-4 * max(abs(here), scale)
     steps = [_step(g, here, base, part * h) for part in (1, 0.87, 0.71, 0.19)]

@@ -150,7 +150,8 @@ class Judge:
     def _look(self, i: tuple[int, ...]) -> Slope:
         if i not in self.looked:
             point = (self.terms, self.base, self.x, i)
-            slope = refuting(*point, self.analytic[i], self.central[i]) or slope_at(*point)
+            central = np.nan if self.central is None else self.central[i]
+            slope = refuting(*point, self.analytic[i], central) or slope_at(*point)
             self.looked[i] = slope
             if self.central is not None and np.isfinite(slope.value):
                 self.central[i] = slope.value
@@ -173,12 +174,12 @@ class Judge:
             if not off <= SAFE * slope.error + 1e-6 * abs(slope.value) and not slope.corner:
                 if np.isfinite(z[i]) and not np.isfinite(slope.error):
                     continue
-                self._drop_complex(i, slope)
+                self._drop_complex(i, z[i], slope)
                 break
 
-    def _drop_complex(self, i: tuple[int, ...], slope: Slope) -> None:
+    def _drop_complex(self, i: tuple[int, ...], z: float, slope: Slope) -> None:
         self.reason = (
-            f"at {self._entry(i)} the complex step gives {self.complex[i]:.4g}, real numbers "
+            f"at {self._entry(i)} the complex step gives {z:.4g}, real numbers "
             f"{slope.value:.4g} (abs, .real, conjugates, sums of squares such as var and norm, and "
             "comparisons do that)"
         )
@@ -252,18 +253,18 @@ class Judge:
         if off and largest(best) <= LOST * self.natural:
             raise Finding(GradientVerdict.NOTHING, LOST_WORDS)
         least = 64 * EPS * self.natural
-        if largest(best) <= least or (self.complex is None and self._all_noise()):
+        if largest(best) <= least or (self.complex is None and self._all_noise(best)):
             raise Finding(
                 GradientVerdict.NOTHING,
                 "the numerical gradient is 0 everywhere, so a gradient that is too small would "
                 "pass: check at another point, with weights of order 1",
             )
 
-    def _all_noise(self) -> bool:
+    def _all_noise(self, central: Array) -> bool:
         """Whether the central difference, looked at closely, cannot be told from 0."""
-        if largest(self.central) > 10 * LOST * self.natural:
+        if largest(central) > 10 * LOST * self.natural:
             return False
-        every = _worst_first(np.abs(self.central), np.ones(self.x.shape, bool))
+        every = _worst_first(np.abs(central), np.ones(self.x.shape, bool))
         slopes = [slope_at(self.terms, self.base, self.x, i) for i in every[:5]]
         return all(abs(slope.value) <= SAFE * slope.error for slope in slopes)
 
@@ -318,7 +319,7 @@ class Judge:
         if abs(a - slope.value) > doubt >= abs(z - slope.value):
             raise self._wrong(i, "complex", z)
         if abs(a - slope.value) <= doubt < abs(z - slope.value):
-            return self._drop_complex(i, slope)
+            return self._drop_complex(i, z, slope)
         raise Finding(
             GradientVerdict.CANNOT,
             f"at {self._entry(i)} the code says {a:.17g}, the complex method {z:.17g}: steadily "

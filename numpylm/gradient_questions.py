@@ -35,13 +35,13 @@ class Asked(Protocol):
     def base(self) -> Array:
         """L's terms at the point."""
 
-    def along(self, k: int, dtype: type = np.float64) -> Terms:
+    def along(self, k: int, dtype: type[Any] = np.float64) -> Terms:
         """L's terms as a function of array k; the others stay, in `dtype`."""
 
     def gradients(self) -> list[Any]:
         """What the code says, for each array."""
 
-    def at(self, values: list[Array], rng: np.random.Generator | None) -> Self:
+    def at(self, values: list[Array], rng: Rng | None) -> Self:
         """The same question at another point; an rng moves dy too, in its last digits."""
 
 
@@ -218,8 +218,8 @@ class OpAsked:
             self.terms_here = weighed(self.dy, self.call(self.values)[0])
         return self.terms_here
 
-    def along(self, k: int, dtype: type = np.float64) -> Terms:
-        values = [x.astype(dtype) for x in self.values]
+    def along(self, k: int, dtype: type[Any] = np.float64) -> Terms:
+        values: list[Array] = [x.astype(dtype) for x in self.values]
 
         def terms(x: Array) -> Array:
             return weighed(self.dy, self.call([*values[:k], x, *values[k + 1 :]])[0])
@@ -230,7 +230,7 @@ class OpAsked:
         _, cache = self.call(self.values)
         return self._matched(self.backward(upstream_copy(self.dy), cache))
 
-    def at(self, values: list[Array], rng: np.random.Generator | None) -> Self:
+    def at(self, values: list[Array], rng: Rng | None) -> Self:
         other = copy.copy(self)
         other.values, other.terms_here = values, None
         if rng is not None:
@@ -393,7 +393,9 @@ class ModelAsked:
     def __init__(self, model: Any, batch: Any, values: list[Array] | None = None):
         self.model, self.batch, self.repeats = model, batch, False
         self.terms_here: Array | None = None
-        self.twins: dict[type, tuple[Any, int | None]] = {}  # in a dtype, and which array moved
+        self.twins: dict[
+            type[Any], tuple[Any, int | None]
+        ] = {}  # in a dtype, and which array moved
         arrays = {n: np.asarray(x) for n, x in model.params.items()}
         self.names = [n for n, x in arrays.items() if x.dtype.kind in "fc"]
         self.values = values or [arrays[n].astype(np.float64) for n in self.names]
@@ -477,7 +479,7 @@ class ModelAsked:
             self.terms_here = np.reshape(self.loss(twin)[0], -1)
         return self.terms_here
 
-    def along(self, k: int, dtype: type = np.float64) -> Terms:
+    def along(self, k: int, dtype: type[Any] = np.float64) -> Terms:
         def terms(x: Array) -> Array:
             twin = self._moved_in(k, dtype)
             _put(twin.params, self.names[k], x)
@@ -498,7 +500,7 @@ class ModelAsked:
         grads = twin.loss_backward(self.loss(twin)[1])
         return [_as_array(grads[name]) for name in self.names]
 
-    def at(self, values: list[Array], rng: np.random.Generator | None) -> Self:
+    def at(self, values: list[Array], rng: Rng | None) -> Self:
         return type(self)(self.model, self.batch, values)
 
 
