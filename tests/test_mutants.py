@@ -27,8 +27,8 @@ KNOWN_MISTAKES = {
     "key path of E dropped": ["AttentionLM.backward: no key path"],
     "value path of E dropped": ["AttentionLM.backward: no value path"],
     "output path of E dropped": ["AttentionLM.backward: no output path"],
-    "ds where dsᵀ is due": ["AttentionLM._towards_e: ds where dsᵀ is due"],
-    "dsᵀ where ds is due": ["AttentionLM._towards_e: dsᵀ where ds is due"],
+    "ds in place of dsᵀ": ["AttentionLM._towards_e: ds in place of dsᵀ"],
+    "dsᵀ in place of ds": ["AttentionLM._towards_e: dsᵀ in place of ds"],
     "key gradient not transposed back": ["attention_backward: dk not transposed back"],
     "scale missing": [
         "attention_backward: scale missing in dq",

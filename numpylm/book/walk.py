@@ -200,7 +200,7 @@ backward to the gradient of E. Change any number of E: everything follows.</p>
 <form class="choose" id="choose">
 <label>Sentence <select id="example"></select></label>
 <label>Next word, y <select id="target"></select></label>
-<button type="reset" id="reset">E as it was</button>
+<button type="reset" id="reset">Reset E</button>
 </form>
 <div class="walk">
 <div class="told">

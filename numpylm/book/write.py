@@ -29,7 +29,7 @@ def write_book(folder: Path, index: Index | None = None) -> list[Path]:
     """Write the book and return its pages.
 
     Raises InputError for a formula that does not typeset, a page that cannot be written, and a
-    folder that holds something else; the folder is then as it was.
+    folder that holds something else; the folder is then unchanged.
     """
     folder = folder.resolve()
     if folder.exists() and not _ours(folder):

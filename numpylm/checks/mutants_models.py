@@ -60,7 +60,7 @@ ATTENTION_LM = [
         ),
         (
             "E assigned, not added",
-            'grads["E"] = … overwrites what E gets as the output table: += is due',
+            'grads["E"] = … overwrites what E gets as the output table; it should be +=',
             edit('grads["E"] +=', 'grads["E"] ='),
         ),
         (
@@ -83,13 +83,13 @@ ATTENTION_LM = [
         "AttentionLM._towards_e",
         "F3",
         (
-            "ds where dsᵀ is due",
-            "the key path repeats the query path: dk = dsᵀ q, with the transpose, is due",
+            "ds in place of dsᵀ",
+            "the key path repeats the query path; it should be dk = dsᵀ q, with the transpose",
             edit(_DQKV, f"{_DQKV}\n        dqkv = dqkv[0], dqkv[0], dqkv[2]"),
         ),
         (
-            "dsᵀ where ds is due",
-            "the query path repeats the key path: dq = ds k, without a transpose, is due",
+            "dsᵀ in place of ds",
+            "the query path repeats the key path; it should be dq = ds k, without a transpose",
             edit(_DQKV, f"{_DQKV}\n        dqkv = dqkv[1], dqkv[1], dqkv[2]"),
         ),
         (
@@ -109,7 +109,7 @@ ATTENTION_LM = [
         ),
         (
             "projections not transposed",
-            "de = dq W_q: de = dq W_qᵀ, with the transpose, is due",
+            "de = dq W_q; it should be de = dq W_qᵀ, with the transpose",
             edit(
                 "return tuple(de for de, _, _ in back)",
                 "return tuple(dy @ self.params[name] for name, dy in zip(PROJECTIONS, dqkv))",
@@ -155,7 +155,7 @@ GPT = [
         ),
         (
             "tie lost: no output path",
-            'grads["E"] = … overwrites what E gets as the output table: += is due',
+            'grads["E"] = … overwrites what E gets as the output table; it should be +=',
             edit('grads["E"] += ops.embedding', 'grads["E"] = ops.embedding'),
         ),
         (
@@ -168,7 +168,7 @@ GPT = [
         ),
         (
             "blocks in forward order",
-            "the blocks are walked in the order of the forward: the reverse is due",
+            "the blocks are walked in the order of the forward; it should be the reverse",
             edit(
                 "reversed([*zip(_blocks(self.config), cache.blocks, strict=True)])",
                 "zip(_blocks(self.config), cache.blocks)",
@@ -289,7 +289,7 @@ BERT = [
         ),
         (
             "tie lost: no output path",
-            'grads["E"] = … overwrites what the head has put there: += is due',
+            'grads["E"] = … overwrites what the head has put there; it should be +=',
             edit('grads["E"] +=', 'grads["E"] ='),
         ),
         (
@@ -299,7 +299,7 @@ BERT = [
         ),
         (
             "blocks in forward order",
-            "the blocks are walked in the order of the forward: the reverse is due",
+            "the blocks are walked in the order of the forward; it should be the reverse",
             edit(
                 "reversed([*zip(_blocks(self.config), cache.blocks, strict=True)])",
                 "zip(_blocks(self.config), cache.blocks)",
@@ -345,7 +345,7 @@ BERT = [
         ),
         (
             "db_V averaged",
-            "the gradient of the output bias is a mean over the tokens: their sum is due",
+            "the gradient of the output bias is a mean over the tokens; it should be their sum",
             edit(".sum(axis=0)", ".mean(axis=0)"),
         ),
     ),
@@ -443,7 +443,7 @@ TRANSFORMER = [
         ),
         (
             "tie lost: assigned",
-            'grads["E"] = … overwrites what the other uses of E have put there: += is due',
+            'grads["E"] = … overwrites what the other uses of E have put there; it should be +=',
             edit('grads["E"] +=', 'grads["E"] ='),
         ),
     ),

@@ -8,7 +8,7 @@ NUMBERS = [
         "F6",
         (
             "of the total",
-            "exp of all the nats: of their mean, total nats / total tokens, is due",
+            "exp of all the nats; it should be of their mean, total nats / total tokens",
             edit("np.float64(nats) / tokens", "np.float64(nats)"),
         ),
         (
@@ -22,7 +22,7 @@ NUMBERS = [
         "F19",
         (
             "sines only",
-            "odd columns hold a second sine: a cosine is due, or a hand has no angle",
+            "odd columns hold a second sine; without a cosine a hand has no angle",
             edit("np.cos(angle", "np.sin(angle"),
         ),
         (
@@ -32,7 +32,7 @@ NUMBERS = [
         ),
         (
             "half the exponent",
-            "column pair r turns at 10000^(−r/C): 10000^(−2r/C) is due",
+            "column pair r turns at 10000^(−r/C); it should be 10000^(−2r/C)",
             edit("(even / C)", "(even / 2 / C)"),
         ),
     ),
@@ -70,12 +70,12 @@ NUMBERS = [
         ),
         (
             "it never falls",
-            "the rate rises for ever: after the warm-up 1/√n is due",
+            "the rate rises for ever; after the warm-up it should fall as 1/√n",
             edit("min(n**-0.5, n * warmup**-1.5)", "n * warmup**-1.5"),
         ),
         (
             "no warm-up",
-            "the first step is the longest: a straight line up to the warm-up is due",
+            "the first step is the longest; it should be a straight line up to the warm-up",
             edit("min(n**-0.5, n * warmup**-1.5)", "n**-0.5"),
         ),
     ),
@@ -94,7 +94,7 @@ NUMBERS = [
         ),
         (
             "divided by the length",
-            "log p is divided by |y|: by ((5 + |y|)/6)^α is due",
+            "log p is divided by |y|; it should be by ((5 + |y|)/6)^α",
             edit("((5 + len(self.ids) + self.finished) / 6)", "(len(self.ids) + self.finished)"),
         ),
     ),

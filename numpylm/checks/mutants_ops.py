@@ -44,12 +44,12 @@ LINEAR = mistakes(
     "F12",
     (
         "dw has the shape of its transpose",
-        "dw is the right one transposed: dyᵀ x where xᵀ dy is due",
+        "dw is the right one transposed: dyᵀ x in place of xᵀ dy",
         edit(DW, "dw = as_rows(dy).T @ as_rows(x)"),
     ),
     (
         "dw transposed",
-        "dw holds dyᵀ x, poured into the shape of w: xᵀ dy is due",
+        "dw holds dyᵀ x, poured into the shape of w; it should be xᵀ dy",
         edit(DW, "dw = (as_rows(dy).T @ as_rows(x)).reshape(w.shape)"),
     ),
     (
@@ -69,7 +69,7 @@ LINEAR = mistakes(
     ),
     (
         "dx with w reshaped",
-        "dx uses w poured into the shape of wᵀ: dy wᵀ, with a true transpose, is due",
+        "dx uses w poured into the shape of wᵀ; it should be dy wᵀ, with a true transpose",
         edit("product(dy, w.T)", "product(dy, w.reshape(w.shape[::-1]))"),
     ),
     (
@@ -84,12 +84,12 @@ LINEAR = mistakes(
     ),
     (
         "db averaged",
-        "db is the mean over the rows: their sum is due",
+        "db is the mean over the rows; it should be their sum",
         edit("column_sum(dy) if", "as_rows(dy).mean(axis=0) if"),
     ),
     (
         "a gradient for a bias that is not there",
-        "there is a db where there was no b: None is due",
+        "there is a db where there was no b; it should be None",
         edit("column_sum(dy) if has_bias else None", "column_sum(dy)"),
     ),
 )
@@ -116,7 +116,7 @@ SOFTMAX = [
         ),
         (
             "the mean of da",
-            "the mean of da is subtracted where its mean weighted by a, Σ_l a_l da_l, is due",
+            "the mean of da is subtracted in place of its mean weighted by a, Σ_l a_l da_l",
             edit(SUM, "da.mean(axis=-1, keepdims=True)"),
         ),
         (
@@ -200,7 +200,7 @@ ATTENTION = [
         ),
         (
             "dv by a, not aᵀ",
-            "dv uses a poured into the shape of aᵀ: dv = aᵀ dc, with a true transpose, is due",
+            "dv uses a poured into the shape of aᵀ; it should be dv = aᵀ dc, with a true transpose",
             edit(
                 "dv = a.mT @ dc",
                 "dv = a.reshape(*a.shape[:-2], a.shape[-1], a.shape[-2]) @ dc",
@@ -243,7 +243,7 @@ ATTENTION = [
         ),
         (
             "the sum of dc, not of dc c",
-            "Σ dc_i is subtracted where dc_i·c_i is due",
+            "Σ dc_i is subtracted in place of dc_i·c_i",
             edit(DS_SUM, "ds -= dc.sum(axis=-1, keepdims=True)"),
         ),
         (
@@ -313,7 +313,7 @@ OUTPUT = mistakes(
     "F4",
     (
         "dtable transposed",
-        "dtable holds cᵀ dz, poured into the shape of the table: dzᵀ c is due",
+        "dtable holds cᵀ dz, poured into the shape of the table; it should be dzᵀ c",
         edit(DTABLE, "(as_rows(c).T @ as_rows(dlogits)).reshape(table.shape)"),
     ),
     (
@@ -323,7 +323,7 @@ OUTPUT = mistakes(
     ),
     (
         "dc with the table reshaped",
-        "dc uses the table as if its rows were dimensions: dz E, row w for word w, is due",
+        "dc uses the table as if its rows were dimensions; it should be dz E, row w for word w",
         edit("product(dlogits, table)", "product(dlogits, table.T.reshape(table.shape))"),
     ),
 )
@@ -346,12 +346,12 @@ CROSS_ENTROPY = [
         ),
         (
             "divided by B",
-            "the gradient is divided by B: by the number N of targets that count is due",
+            "the gradient is divided by B; it should be by the number N of targets that count",
             edit(WEIGHT, "(counted * (dL / shape[0]))"),
         ),
         (
             "divided by T",
-            "the gradient is divided by T: by the number N of targets that count is due",
+            "the gradient is divided by T; it should be by the number N of targets that count",
             edit(WEIGHT, "(counted * (dL / shape[1]))"),
         ),
         (
@@ -524,7 +524,7 @@ LAYER_NORM = [
         ),
         (
             "divided by the variance",
-            "dx is divided by σ²: once by σ is due",
+            "dx is divided by σ²; it should be once by σ",
             edit("dx /= sigma", "dx /= sigma * sigma"),
         ),
         (
@@ -539,7 +539,7 @@ LAYER_NORM = [
         ),
         (
             "dgain without x̂",
-            "dgain is the sum of dy: Σ dy x̂ is due",
+            "dgain is the sum of dy; it should be Σ dy x̂",
             edit("column_dot(dy, x_hat)", "column_sum(dy)"),
         ),
         (
@@ -549,12 +549,12 @@ LAYER_NORM = [
         ),
         (
             "dbias averaged",
-            "dbias is the mean over the rows: their sum is due",
+            "dbias is the mean over the rows; it should be their sum",
             edit("column_sum(dy) if", "as_rows(dy).mean(axis=0) if"),
         ),
         (
             "a gradient for a bias that is not there",
-            "there is a dbias where there was no bias: None is due",
+            "there is a dbias where there was no bias; it should be None",
             edit("column_sum(dy) if has_bias else None", "column_sum(dy)"),
         ),
     ),
@@ -665,7 +665,7 @@ ACTIVATIONS = [
         ),
         (
             "positive dy passes",
-            "dy passes where dy itself is positive: where x is positive is due",
+            "dy passes where dy itself is positive; it should pass where x is positive",
             edit("np.where(positive, dy", "np.where(dy > 0, dy"),
         ),
     ),
@@ -755,7 +755,7 @@ POSITIONS = [
         ),
         (
             "averaged over the batch",
-            "dtable is the mean over the batch: the sum is due",
+            "dtable is the mean over the batch; it should be the sum",
             edit("dy.reshape(-1, T, C).sum(axis=0)", "dy.reshape(-1, T, C).mean(axis=0)"),
         ),
         (
@@ -811,7 +811,7 @@ BLOCKS = [
         "F20",
         (
             "scaled by 1/D, both ways",
-            "scores are divided by D: √D is due",
+            "scores are divided by D; it should be √D",
             edit("(A // heads) ** -0.5", "(A // heads) ** -1.0"),
         ),
         (
@@ -829,7 +829,7 @@ BLOCKS = [
         ),
         (
             "scaled by the whole width",
-            "scores are divided by √A: by √D, the width of a head, is due",
+            "scores are divided by √A; it should be by √D, the width of a head",
             edit("(A // heads) ** -0.5", "A**-0.5"),
         ),
     ),

@@ -26,7 +26,7 @@ OPTIM = [
         ),
         (
             "eps inside the root",
-            "ε stands inside the root: √v̂ + ε is due",
+            "ε stands inside the root; it should be √v̂ + ε",
             edit(
                 "np.sqrt(v, out=change)\n        change += self.eps * math.sqrt(v_part)",
                 "np.sqrt(v + self.eps * v_part, out=change)",
@@ -34,7 +34,7 @@ OPTIM = [
         ),
         (
             "no root",
-            "m̂ is divided by v̂: its root is due",
+            "m̂ is divided by v̂; it should be its root",
             edit(
                 "np.sqrt(v, out=change)\n        change += self.eps * math.sqrt(v_part)",
                 "change = v / math.sqrt(v_part) + self.eps * math.sqrt(v_part)",
@@ -55,7 +55,7 @@ OPTIM = [
         ),
         (
             "v of g, not g²",
-            "the second moment averages g: g² is due",
+            "the second moment averages g; it should be g²",
             edit("np.multiply(g, g, out=change)", "np.abs(g, out=change)"),
         ),
         ("uphill", "the step goes uphill: p ← p − η …", edit("p -= change", "p += change")),
@@ -65,7 +65,7 @@ OPTIM = [
         "F7",
         (
             "velocity averaged",
-            "u ← μ u + (1 − μ) g is another recurrence: u ← μ u + g is due",
+            "u ← μ u + (1 − μ) g is another recurrence; it should be u ← μ u + g",
             edit("u += g", "u += (1 - self.momentum) * g"),
         ),
         (
@@ -95,7 +95,7 @@ OPTIM = [
         ),
         (
             "decay without the learning rate",
-            "p ← (1 − λ) p: η λ is due",
+            "p ← (1 − λ) p; it should be η λ",
             edit("1 - learning_rate * self.weight_decay", "1 - self.weight_decay"),
         ),
         (
@@ -135,7 +135,7 @@ OPTIM = [
         ),
         (
             "divided by the squared norm",
-            "the gradient is divided by |g|²: by |g| is due",
+            "the gradient is divided by |g|²; it should be by |g|",
             edit("max_norm / norm", "max_norm / norm**2"),
         ),
     ),
@@ -144,7 +144,7 @@ OPTIM = [
         "F11",
         (
             "warm-up from 0",
-            "the first step has a learning rate of 0 and is wasted: (s + 1)/(warmup + 1) is due",
+            "the first step is wasted at a learning rate of 0; it should be (s + 1)/(warmup + 1)",
             edit("(step + 1) / (warmup + 1)", "step / warmup"),
         ),
         (

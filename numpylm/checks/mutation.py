@@ -29,7 +29,7 @@ class Mutant:
     """One mistake.
 
     name      a few words for a table
-    sentence  what a learner reads: what stands there, and what is due
+    sentence  what a learner reads: what stands there, and what should
     formula   the ID of the formula that it breaks
     changes   (target, wrong) pairs. A target is a function of numpylm or Class.method, and `wrong`
               makes the mistaken function out of the right one. The first target is the main one.
