@@ -91,8 +91,8 @@ def sum_by_id(x: Array, ids: Array, V: int) -> Array:
 def masked(s: Array, mask: Array | None) -> Array:
     """s where mask is True (or None), −∞ elsewhere.   s (..., S)   mask broadcast to s
 
-    fmin passes over nan, so a nan allows and −∞ forbids: half of the time of where, which would
-    read the mask once for every row. A nan or +∞ that is forbidden does no harm.
+    fmin passes over nan, so a nan allows and −∞ forbids: for float32 and a mask that is broadcast
+    that takes a quarter of the time of where. A nan or +∞ that is forbidden does no harm.
     """
     if mask is None:
         return s
