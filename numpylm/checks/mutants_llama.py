@@ -130,7 +130,11 @@ GATED = [
             "σ' = σ (1 − σ) lacks 1 − σ",
             edit("slope = 1.0 - s", "slope = np.ones_like(s)"),
         ),
-        ("the upstream gradient ignored", "dy is left out", edit("    slope *= dy\n", "")),
+        (
+            "the upstream gradient ignored",
+            "the upstream gradient dy is left out",
+            edit("    slope *= dy\n", ""),
+        ),
         ("x missing", "x σ' lacks x", edit("    slope *= x\n", "")),
     ),
     *mistakes(

@@ -265,7 +265,9 @@ GPT = [
         (
             "no mask",
             "the mask is missing: every token sees what it must predict",
-            edit("mask = ops.causal_mask(h.shape[-2])", "mask = None"),
+            edit(
+                "blockwise_attention.way_for(h.shape[-2], self.config.recompute)", '"whole", None'
+            ),
         ),
     ),
 ]
