@@ -135,7 +135,7 @@ GATED = [
             "the upstream gradient dy is left out",
             edit("    slope *= dy\n", ""),
         ),
-        ("x missing", "x σ' lacks x", edit("    slope *= x\n", "")),
+        ("x missing", "the term x σ' of the slope lacks its x", edit("    slope *= x\n", "")),
     ),
     *mistakes(
         "silu_forward",
