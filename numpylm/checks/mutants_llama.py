@@ -166,7 +166,7 @@ GATED = [
         ),
         (
             "the gate's slope forgotten",
-            "dg lacks silu'(g)",
+            "dg lacks the slope silu'(g)",
             edit("silu_backward(dm * cache.up, cache.silu)", "dm * cache.up"),
         ),
         (
@@ -210,8 +210,8 @@ GROUPED = [
                 "merge_heads(_unstack(dq, heads)[..., ::-1, :, :])",
             ),
         ),
-        ("no gradient for the keys", "dk is 0", zero(1)),
-        ("no gradient for the values", "dv is 0", zero(2)),
+        ("no gradient for the keys", "the gradient of the keys, dk, is 0", zero(1)),
+        ("no gradient for the values", "the gradient of the values, dv, is 0", zero(2)),
     ),
     *mistakes(
         "grouped_query_forward",
@@ -393,7 +393,7 @@ BLOCKWISE = [
     *mistakes(
         "online_attention_backward",
         "F33",
-        ("weights not divided", "a_ij lacks 1/λ_i", edit(" / total[rows]", "")),
+        ("weights not divided", "a_ij is not divided by λ_i", edit(" / total[rows]", "")),
         ("no sum over the row", "ds_ij lacks − dc_i·c_i", edit(" - along[rows]", "")),
         ("scale missing", "ds_ij lacks the scale", edit("along[rows]) * scale", "along[rows])")),
         (
