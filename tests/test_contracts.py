@@ -410,3 +410,15 @@ def test_a_verdict_prints_as_lines_that_fit_a_page_and_start_with_its_state():
     lines = str(verdict).splitlines()
     assert lines[0].startswith("broken    order is used: ")
     assert len(lines) > 1 and all(len(line) <= 100 for line in lines)
+
+
+@pytest.mark.parametrize("std", [0.02, 1.0, 2.0])
+def test_positions_are_seen_in_an_attention_that_is_sure_of_itself(std):
+    assert order_is_used(one_matrix(positions=True, init_std=std)).passed
+    assert order_is_used(one_matrix(init_std=std)).state == "broken"
+
+
+def test_a_bag_of_words_in_half_precision_is_no_order():
+    E = np.random.default_rng(0).normal(size=(V, C)).astype(np.float16)
+    verdict = order_is_used(Contender(lambda ids: np.cumsum(E[ids], axis=1) @ E.T, V, T))
+    assert verdict.state == "broken" and "bag of words" in verdict.says

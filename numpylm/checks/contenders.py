@@ -140,7 +140,8 @@ class Contender:
     # ---- texts
 
     def texts(self, rng: Rng, B: int, T: int = 0, words: Array | None = None) -> Array:
-        return rng.choice(self.words if words is None else words, (B, T or self.length))
+        words = self.words if words is None else words
+        return words[rng.integers(len(words), size=(B, T or self.length))]
 
     def others(self, rng: Rng, ids: Array) -> Array:
         """Another word for each."""

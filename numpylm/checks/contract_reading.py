@@ -8,13 +8,14 @@ import numpy as np
 from ..arrays import Array, Rng
 from ..errors import InputError
 from .contender_calls import as_array
-from .contenders import BOTH, Contender
+from .contenders import BOTH, ORDINARY, Contender
 from .contract_causality import generator
-from .contract_trials import LOUD, SEEN
+from .contract_trials import FINE, LOUD, SEEN
 from .verdicts import BROKEN, KEPT, NOT_APPLICABLE, Verdict
 
 PADDING, CACHED = "padding is unread", "cache changes nothing"
-ORDER = 1e-3  # rounding leaves 1e-6 of what other words do; positions that count, 1e-2 and more
+ORDER = 1e-3  # float32 leaves 1e-6 of what other words do; positions that count, 1e-2 and more
+TEXTS = 32  # in some, an attention that is sure of itself reads more than one word
 READ = 64  # tokens of a text, at most
 ROUNDING = {"float64": 1e-9, "float32": 1e-3, "float16": 0.1}  # relative, of other shapes
 CACHE = {"float64": 1e-12, "float32": 1e-4}  # relative to the largest logit
@@ -23,8 +24,9 @@ CACHE = {"float64": 1e-12, "float32": 1e-4}  # relative to the largest logit
 def order_is_used(model: Any, rng: Rng | None = None) -> Verdict:
     """The earlier tokens in another order give another prediction.
 
-    Compared is how far the last logits move when the earlier tokens change places, with how far
-    they move when these become other words; below ORDER of it is rounding.
+    The earlier tokens change places, and the last logits move by more than they round. That is
+    asked in float64; where the weights cannot be had so, a move below ORDER of what other words do
+    is rounding too.
 
     One attention without positions breaks this by design, the one-matrix model's too: c_n is a sum
     over x_1 … x_{n−1} and x_n. Two causal layers keep it even without positions, though they know
@@ -34,7 +36,7 @@ def order_is_used(model: Any, rng: Rng | None = None) -> Verdict:
     T = min(contender.length, READ)
     T = T if contender.reads(T) else contender.length
     kinds = rng.permutation(contender.words)[np.arange(T) % len(contender.words)]
-    ids = rng.permuted(np.tile(kinds, (8, 1)), axis=1)
+    ids = rng.permuted(np.tile(kinds, (TEXTS, 1)), axis=1)
     turned, other, last = ids.copy(), ids.copy(), ids.copy()
     early = np.s_[:, contender.kind == BOTH : -1]  # an encoder may be read at its first token
     turned[early] = np.roll(ids[early], 1, axis=1)
@@ -45,15 +47,16 @@ def order_is_used(model: Any, rng: Rng | None = None) -> Verdict:
         by_order, by_words, by_last = (
             float(np.abs(_prediction(wide, x) - before).max()) for x in (turned, other, last)
         )
-    noise = float(np.finfo(before.dtype).eps) * float(np.abs(before).max())
+    noise = ORDINARY * wide.eps * float(np.abs(before).max())
+    least = noise if wide.eps < FINE else max(ORDER * by_words, noise / 64)
     numbers = {"order": by_order, "words": by_words}
     says = (
         f"another order of the earlier tokens moves the prediction by {by_order:.3g}, other words "
         f"by {by_words:.3g}"
     )
-    if by_order > max(ORDER * by_words, 8 * noise):
+    if by_order > least:
         return Verdict("order is used", KEPT, says + contender.remark, numbers)
-    if by_words > 8 * noise:
+    if by_words > least:
         says += (
             ": it sees a bag of words. Usual cause: positions that are missing, or made and never "
             "added; the one-matrix model has none by design"

@@ -47,15 +47,16 @@ def no_leak(
     surprise given everything before. So the mean is noisy by s/√N, s being the standard deviation
     of one prediction; below ln V by more than SIGMAS of these is a leak.
 
-    The tokens are SYMBOLS words of a larger vocabulary; V is then their number. T is `length`, or
-    8 where the model reads texts of 8. Training is `learn`, by default learner(model); the weights
-    are put back, as far as they are found. A small leak that is learned slowly needs more `steps`.
+    The tokens are SYMBOLS words, far apart, of a larger vocabulary; V is then their number. T is
+    `length`, or 8 where the model reads texts of 8. Training is `learn`, by default learner(model);
+    the weights are put back, as far as they are found. A small leak that is learned slowly needs
+    more `steps`.
     """
     contender, rng = Contender.of(model), generator(rng)
     if contender.kind != NEXT:
         return _not_for(contender)
-    words = contender.words[rng.permutation(len(contender.words))[:SYMBOLS]]
-    V, T = len(words), length or _length(contender)
+    V, T = min(len(contender.words), SYMBOLS), length or _length(contender)
+    words = contender.words[np.linspace(0, len(contender.words) - 1, V).astype(int)]
     texts = contender.texts(rng, 1024, T + 1, words)
     with contender.trainable(), one_thread():
         learn = _learner_of(contender)
