@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..arrays import Array, Rng
 from ..batches import sample_batch
 from ..errors import InputError
