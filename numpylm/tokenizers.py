@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .arguments import as_ids
 from .errors import InputError
 from .unicode_text import clean_text, join_words, split_segmented, split_words
 
@@ -134,7 +135,7 @@ class Tokenizer:
 
     def unknown_share(self, ids: ArrayLike) -> float:
         """The share of ids, of any shape, that are the unknown one; 0 where there is none."""
-        ids = np.asarray(ids)
+        ids = as_ids("ids", ids)
         if self.unknown is None or not ids.size:
             return 0.0
         return float(np.mean(ids == self._ids[self.unknown]))
@@ -368,11 +369,9 @@ def tokenizer_from_dict(values: Mapping[str, Any]) -> Tokenizer:
 
 def checked_ids(ids: ArrayLike, vocab_size: int) -> np.ndarray:
     """One sequence of ids in 0..vocab_size - 1 as an array; an InputError for anything else."""
-    ids = np.asarray(ids)
+    ids = as_ids("ids", ids)
     if ids.ndim != 1:
         raise InputError(f"ids must be one sequence, of shape (n,), not {ids.shape}")
-    if ids.size and ids.dtype.kind not in "iu":
-        raise InputError(f"ids must be integers, not {ids.dtype}")
     outside = (ids < 0) | (ids >= vocab_size)
     if outside.any():
         raise InputError(f"ids must be in 0..{vocab_size - 1}, not {ids[outside][0]}")
