@@ -15,6 +15,8 @@ from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from .arguments import HOLDS
 from .errors import InputError
 
@@ -72,7 +74,7 @@ class Config:
             )
         for name in values:
             if name not in known:
-                near = difflib.get_close_matches(ELSEWHERE.get(name, name), known)
+                near = difflib.get_close_matches(ELSEWHERE.get(name, name), known, cutoff=0.7)
                 guess = f" (did you mean {' or '.join(near)}?)" if near else ""
                 raise InputError(
                     f"{cls.__name__} has no option {name!r}{guess}; it has {', '.join(known)}"
@@ -105,7 +107,7 @@ class Config:
 def _as_type(name: str, value: Any, kind: type) -> Any:
     """`value` as `kind` where nothing is lost (2 may stand for 2.0); otherwise an error."""
     try:
-        if kind is bool or isinstance(value, bool):
+        if kind is bool or isinstance(value, bool | np.bool):  # True would count as 1
             fits = kind is bool and isinstance(value, bool)
         elif kind is int:
             value, fits = operator.index(value), True

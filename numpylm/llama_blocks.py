@@ -61,12 +61,20 @@ def rms_norm_backward(dy: Array, cache: RMSNormCache) -> tuple[Array, Array]:
 # ---- F28: rotary positions -------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rotation:
     """The angles by which the pairs of columns are turned: cos θ and sin θ (..., T, D/2)."""
 
     cos: Array
     sin: Array
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rotation) and np.array_equal(
+            (self.cos, self.sin), (other.cos, other.sin)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.cos.tobytes(), self.sin.tobytes()))
 
 
 def rotation(

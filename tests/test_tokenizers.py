@@ -61,7 +61,7 @@ def test_any_ids_survive_decoding_and_encoding(kind):
 
 def available(kind):
     """Skip where the library of this kind is not installed."""
-    if kind is BytePairTokenizer:
+    if issubclass(kind, BytePairTokenizer):  # pretrained ones among them
         pytest.importorskip("tokenizers")
     if kind is SegmentedWordTokenizer:
         pytest.importorskip("icu4py")
