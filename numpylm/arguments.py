@@ -238,7 +238,8 @@ def number(name: str, value: Any, **bounds: float) -> float:
             raise InputError(f"{name} must be a finite number, not {value!r}")
     if not math.isfinite(value):
         raise InputError(f"{name} must be a finite number, not {value!r}")
-    _within(name, value, bounds)
+    if bounds:
+        _within(name, value, bounds)
     return float(value)
 
 
