@@ -58,8 +58,10 @@ PARTS = {  # the reading order
     "Wrong on purpose": "checks.mutation checks.mutants_ops checks.mutants_models "
     "checks.mutants_llama "
     "checks.mutants_optim checks.mutants_numbers checks.mutants",
-    "What went wrong?": "checks.raised checks.relations checks.diagnose_cases "
-    "checks.diagnose_compare checks.diagnose_words checks.diagnose",
+    "What went wrong?": "checks.raised checks.relations checks.diagnose_sizes "
+    "checks.diagnose_cases checks.diagnose_compare checks.diagnose_students "
+    "checks.diagnose_suspects checks.diagnose_products checks.diagnose_factors "
+    "checks.diagnose_words checks.diagnose_behaviour checks.diagnose",
     "The course": "course course.notation course.cards course.exercises course.problems "
     "course.problems.counting course.problems.one_matrix course.problems.checking "
     "course.problems.learning course.problems.repairs course.problems.writing "

@@ -4,7 +4,8 @@ A probe is one call: a fixed upstream gradient and the cache of the right forwar
 dozen steps for an optimizer. Its answer is arrays by name, so that answers can be compared.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy, deepcopy
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -15,12 +16,14 @@ from .. import optim
 from ..arrays import Array
 from ..callables import argument_names
 from ..errors import InputError
+from ..model import Model
 from ..translate import Translation
-from . import gradient_cases, recurrences
+from . import recurrences
+from .diagnose_sizes import cache_names, other_cases, other_model, sizes_of
 from .gradient_cases import ModelCase, OpCase, block_cases, model_cases, op_cases
 from .invariants import ALLOWED, EXTREME, subject_of
 from .mutation import find
-from .raised import NOTHING
+from .raised import NOTHING, raised
 
 OF_MODEL = "(model, dlogits, cache)"  # how the backward of a model is called
 
@@ -30,25 +33,69 @@ class ReturnedNothingError(TypeError):
 
 
 class Failure(NamedTuple):
-    """The answer of a function that raised."""
+    """The answer of a function that raised: what, and where in the reader's code."""
 
     kind: str
     message: str = ""
 
 
 class Probe(NamedTuple):
-    """One question: its name, the sizes that may turn up as factors, and how it is asked."""
+    """One question: its name, the sizes that may turn up as factors, and how it is asked.
+
+    Where the function is called but once, `args` are what it is called with, `parts` the names of
+    what the last of them, the cache, holds, and `read` makes arrays by name of what it returns.
+    """
 
     name: str
     sizes: Mapping[str, int]
     ask: Callable[[Callable[..., Any]], Mapping[str, Array]]
+    signature: str = ""
+    args: tuple[Any, ...] = ()
+    parts: tuple[str, ...] = ()
+    read: Callable[[Any], Mapping[str, Array]] = dict
 
     def answer(self, function: Callable[..., Any]) -> Mapping[str, Array] | Failure:
         try:
             with np.errstate(all="ignore"):
                 return self.ask(function)
         except Exception as error:  # a mistake may lead to any
-            return Failure(type(error).__name__, str(error))
+            kind = type(error).__name__
+            if isinstance(error, ReturnedNothingError | NotRealError):
+                return Failure(kind, str(error))
+            return Failure(kind, raised(error, f"f{self.signature}" if self.signature else ""))
+
+
+class NotRealError(TypeError):
+    """The function returned something that is not an array of real numbers."""
+
+
+@contextmanager
+def fresh(args: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """The arguments to do anything with: copies, and a model whose parameters are put back."""
+    models = [arg for arg in args if isinstance(arg, Model)]
+    before = [model.params.flat.copy() for model in models]
+    try:
+        yield tuple(copy(arg) if isinstance(arg, Model) else deepcopy(arg) for arg in args)
+    finally:
+        for model, flat in zip(models, before, strict=True):
+            model.params.flat[...] = flat
+
+
+def calling(
+    name: str,
+    sizes: Mapping[str, int],
+    args: tuple[Any, ...],
+    read: Callable[[Any], Mapping[str, Array]],
+    signature: str,
+    parts: Iterable[str] = (),
+) -> Probe:
+    """A probe that is one call."""
+
+    def ask(function: Callable[..., Any]) -> Mapping[str, Array]:
+        with fresh(args) as mine:
+            return {name: np.array(x) for name, x in read(function(*mine)).items()}
+
+    return Probe(name, sizes, ask, signature, args, tuple(parts), read)
 
 
 class Subject(NamedTuple):
@@ -67,15 +114,19 @@ def subject(name: str) -> Subject:
     models = {subject_of(case) for case in model_cases()}
     if name.removesuffix("_backward") in ops:
         op = name.removesuffix("_backward")
-        probes = [_backward_probe(case) for case in _op_cases(op)]
+        cases = _op_cases(op)
+        probes = [_backward_probe(case) for case in (*cases, *other_cases(cases))]
         return Subject(op, f"{op}_backward", "(dy, cache)", probes)
     if name.removesuffix("_forward") in ops:
         op = name.removesuffix("_forward")
-        probes = [*map(_forward_probe, _op_cases(op)), *_extreme_probes(op)]
+        cases = _op_cases(op)
+        probes = [*map(_forward_probe, (*cases, *other_cases(cases))), *_extreme_probes(op)]
         return Subject(name, f"{op}_forward", f"{_signature(name)}", probes)
     model, _, method = name.partition(".")
     if model in models and method in ("", "backward"):
-        probes = [_model_probe(case) for case in _model_cases(model)]
+        cases_of_model = _model_cases(model)
+        other = other_model(cases_of_model[0])
+        probes = [_model_probe(case) for case in (*cases_of_model, *([other] if other else []))]
         return Subject(model, f"{model}.backward", OF_MODEL, probes)
     if model in models and method == "forward":
         probes = [_logits_probe(case) for case in _model_cases(model)]
@@ -101,57 +152,68 @@ def _op_cases(op: str) -> list[OpCase]:
     return [case for case in (*op_cases(), *block_cases()) if case.op == op]
 
 
-def _sizes(args: Any) -> dict[str, int]:
-    """B, T, S, C and V where an argument has such an axis, and N, the targets that count."""
-    shapes = {size for arg in args if isinstance(arg, np.ndarray) for size in arg.shape}
-    sizes = {letter: getattr(gradient_cases, letter) for letter in "BTSCV"}
-    sizes = {letter: size for letter, size in sizes.items() if size in shapes}
-    for arg in args:
-        if isinstance(arg, np.ndarray) and arg.dtype.kind == "i" and (arg < 0).any():
-            sizes["N"] = int((arg >= 0).sum())
-    return sizes
-
-
 def _backward_probe(case: OpCase) -> Probe:
     places = [i for i, arg in enumerate(case.args) if isinstance(arg, np.ndarray)]
     places = [i for i in places if case.args[i].dtype.kind == "f"]
     names = ["d" + name for name in argument_names(case.forward, places)]
     y, stored = case.forward(*deepcopy(case.args))
     dy = np.random.default_rng(14).normal(size=np.shape(y))[()]
+    parts = cache_names(case.backward, stored)
+    read = partial(by_name, names=names)
+    return calling(
+        case.name,
+        sizes_of(case),
+        (dy, stored),
+        read,
+        f"(dy, cache), like {case.op}_backward",
+        parts,
+    )
 
-    def ask(backward: Callable[..., Any]) -> Mapping[str, Array]:
-        return _by_name(backward(deepcopy(dy), deepcopy(stored)), names)
 
-    return Probe(case.name, _sizes(case.args), ask)
-
-
-def _by_name(answer: Any, names: list[str]) -> Mapping[str, Array]:
+def by_name(answer: Any, names: list[str]) -> Mapping[str, Array]:
     """What a backward returned, by name; by number where there are too many or too few."""
     if answer is None:
         raise ReturnedNothingError(NOTHING)
     if isinstance(answer, Mapping):
-        return {name: _array(dx) for name, dx in answer.items()}
+        return {_name(key, names): _array(dx) for key, dx in answer.items() if dx is not None}
     several = answer if isinstance(answer, tuple | list) else (answer,)
+    if isinstance(answer, list) and len(names) == 1:  # the one gradient, as a list of rows
+        several = (answer,)
     parts = [_array(dx) for dx in several if dx is not None]
     if len(parts) != len(names):
         names = [f"number {i + 1}" for i in range(len(parts))]
     return dict(zip(names, parts, strict=True))
 
 
+def _name(key: Any, names: list[str]) -> str:
+    """ "dq" for "dq", "q", "grad_q" and "d_q"."""
+    plain = str(key).removeprefix("grad_").removeprefix("d_")
+    for name in (str(key), "d" + plain, plain):
+        if name in names:
+            return name
+    return str(key)
+
+
 def _array(x: Any) -> Array:
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except (ValueError, TypeError):
+        raise NotRealError("a gradient is an array; rows of different lengths are none") from None
     if x.dtype.kind not in "biuf":
-        raise TypeError(f"a gradient is an array of real numbers, not of {x.dtype}")
+        what = "complex numbers" if x.dtype.kind == "c" else f"{x.dtype}"
+        raise NotRealError(f"a gradient is an array of real numbers, not of {what}")
     result: Array = x
     return result
 
 
 def _forward_probe(case: OpCase) -> Probe:
-    def ask(forward: Callable[..., Any]) -> Mapping[str, Array]:
-        answer = forward(*deepcopy(case.args))
+    def read(answer: Any) -> Mapping[str, Array]:
+        if answer is None:
+            raise ReturnedNothingError(NOTHING)
         return {"y": _array(answer[0] if isinstance(answer, tuple) else answer)}
 
-    return Probe(case.name, _sizes(case.args), ask)
+    signature = _signature(f"{case.op}_forward")
+    return calling(case.name, sizes_of(case), case.args, read, signature)
 
 
 def _extreme_probes(op: str) -> list[Probe]:
@@ -186,14 +248,19 @@ def _batch_sizes(case: ModelCase) -> dict[str, int]:
 
 def _model_probe(case: ModelCase) -> Probe:
     _, stored = case.model.loss(*deepcopy(case.batch))
+    asked: list[tuple[Any, ...]] = []
 
-    def ask(backward: Callable[..., Any]) -> Mapping[str, Array]:
-        model = copy(case.model)
-        model.backward = partial(backward, model)  # type: ignore[method-assign]
-        answer: Any = model.loss_backward(deepcopy(stored))
-        return _by_name(answer, list(case.model.params))
+    def record(*args: Any) -> Any:
+        asked.append(args)
+        return type(model).backward(model, *args)
 
-    return Probe(case.name, _batch_sizes(case), ask)
+    model = copy(case.model)
+    model.backward = record  # type: ignore[method-assign,assignment]
+    model.loss_backward(stored)
+    read = partial(by_name, names=list(case.model.params))
+    name = type(case.model).__name__
+    signature = f"{OF_MODEL}, like {name}.backward"
+    return calling(case.name, _batch_sizes(case), (case.model, *asked[0]), read, signature)
 
 
 def _logits_probe(case: ModelCase) -> Probe:
@@ -259,6 +326,16 @@ def _mask() -> Subject:
     return Subject("causal_mask", "causal_mask", "(T, S)", probes)
 
 
+def _clocks() -> Subject:
+    def ask(rotation: Callable[..., Any], positions: Array, D: int) -> Mapping[str, Array]:
+        turn = rotation(positions, D, dtype=np.float64)
+        return {"cos": _array(turn.cos), "sin": _array(turn.sin)}
+
+    calls = [(np.arange(5), 6), (np.array([[2, 0], [7, 3]]), 4)]
+    probes = [Probe(f"D = {D}", {}, partial(ask, positions=t, D=D)) for t, D in calls]
+    return Subject("rotation", "rotation", _signature("rotation"), probes)
+
+
 def _numbers(name: str, signature: str, *calls: tuple[Any, ...]) -> Callable[[], Subject]:
     """A function that is asked for a few numbers, or for tables of them."""
 
@@ -296,4 +373,5 @@ OTHERS: dict[str, Callable[[], Subject]] = {
         "Translation.score", "(translation, length_penalty)", (TRANSLATION, 1.0), (TRANSLATION, 2.0)
     ),
     "causal_mask": _mask,
+    "rotation": _clocks,
 }

@@ -4,7 +4,7 @@ Multiples of the right answer, arrays in another order or shape, and else the ar
 the numbers that differ.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import permutations
 from typing import Any
 
@@ -12,17 +12,27 @@ import numpy as np
 
 from ..arrays import Array
 from .diagnose_cases import Failure, Probe, Subject
-from .diagnose_compare import FLOAT32, FLOOR, Answers, apart, gap_of, looked_at
+from .diagnose_compare import FLOAT32, FLOOR, Answers, fine, gap_of, looked_at, tolerance_of
+from .diagnose_factors import common_factor, factor_of
+from .relations import Pair, relation
 
+NEAR = 1e-3  # a difference that looks like rounding
 FEW = 8  # arrays that are described one by one
 
 
-def in_words(asked: Subject, mine: Answers, right: Answers) -> str:
-    """The first probe that went wrong, described; and whether others went right."""
-    wrong = [i for i in range(len(mine)) if not apart(mine[i], right[i], right[i]) <= FLOAT32]
+def in_words(asked: Subject, mine: Answers, right: Answers, causes: Mapping[str, str]) -> str:
+    """The first case that went wrong, described; and whether others went right.
+
+    causes holds the arrays that a known mistake explains.
+    """
+    wrong = [i for i in range(len(mine)) if not fine(mine[i], right[i])]
+    words = "" if causes else common_factor(asked, mine, right)
     i = wrong[0]
-    words = _common_factor(asked, mine, right)
-    words = words or describe_probe(asked, asked.probes[i], mine[i], right[i])
+    if not words:
+        there = [m if i in wrong else None for i, m in enumerate(mine)]
+        said = {n: factor_of(asked, n, there, right) for n in _names(mine, right)} | dict(causes)
+        said = {n: text or _related(n, there, right) for n, text in said.items()}
+        words = describe_probe(asked, asked.probes[i], mine[i], right[i], said)
     count = len(looked_at(mine, right))
     if len(wrong) == count:
         return words
@@ -30,50 +40,85 @@ def in_words(asked: Subject, mine: Answers, right: Answers) -> str:
     return f"{words}. It is wrong in {where}"
 
 
-def describe_probe(asked: Subject, probe: Probe, mine: Any, right: Any) -> str:
+def _names(mine: Answers, right: Answers) -> list[str]:
+    """The arrays that can be compared in every case."""
+    pairs = [(m, r) for m, r in looked_at(mine, right) if not isinstance(m, Failure)]
+    if any(isinstance(r, Failure) or set(m) != set(r) for m, r in pairs):
+        return []
+    return list(dict.fromkeys(n for m, _ in pairs for n in m))
+
+
+def _related(name: str, mine: Answers, right: Answers) -> str:
+    """A simple relation of an array's numbers to the right ones that holds in all cases."""
+    answered = [(m, r) for m, r in looked_at(mine, right) if not isinstance(m, Failure)]
+    pairs = [Pair(m[name], r[name]) for m, r in answered if name in m and name in r]
+    same = all(p.mine.shape == p.expected.shape and np.isfinite(p.mine).all() for p in pairs)
+    words = relation(pairs) if same else ""
+    return f"{name} is wrong: {words}" if words else ""
+
+
+def describe_probe(
+    asked: Subject, probe: Probe, mine: Any, right: Any, said: Mapping[str, str] | None = None
+) -> str:
+    """What is wrong in one case; said holds what is known of some arrays."""
     if isinstance(mine, Failure):
-        if mine.kind == "ReturnedNothingError":
-            return mine.message
-        return (
-            f"your function raises {mine.kind}: {mine.message.rstrip('.')} (it is called as "
-            f"f{asked.signature}, like {asked.target})"
-        )
+        return mine.message if mine.kind in SAID else f"your function raises {mine.message}"
     if isinstance(right, Failure):
         return f"the library raises {right.kind} there, and your function does not"
     if set(mine) != set(right):
-        named = "number 1" not in mine
-        due = [name for name in right if name not in mine] if named else list(right)
-        return (
-            f"your function returned {len(mine)} array{'s' * (len(mine) != 1)}, and {len(right)} "
-            f"are due{', also' if named else ':'} {', '.join(due)}"
-        )
-    if order := _another_order(mine, right):
+        return _another_count(mine, right)
+    if order := another_order(mine, right):
         came, wanted = ", ".join(order), ", ".join(right)
-        return f"the arrays are right, but they come in the order {came}: {wanted} is due"
-    wrong = [n for n in right if not gap_of(mine[n], right[n], right[n]) <= FLOAT32]
-    fine = [n for n in right if n not in wrong]
+        return f"the arrays are right, but they come in the order {came}: expected {wanted}"
+    wrong = [n for n in right if not gap_of(mine[n], right[n], right[n]) <= tolerance_of(mine[n])]
+    others = [n for n in right if n not in wrong]
+    said = said or {}
     if len(right) > FEW:  # a model, whose arrays stand in the order of the forward
         last = wrong[-1]
-        others = f"; {len(wrong) - 1} other arrays are wrong as well" if wrong[1:] else ""
-        words = _one_array(last, mine[last], right[last], probe.sizes)
-        return f"first on the way back, {words}{others}"
-    said = "; ".join(_one_array(n, mine[n], right[n], probe.sizes) for n in wrong)
-    verb = "is" if len(fine) == 1 else "are"
-    return f"{said}; {', '.join(fine)} {verb} right" if fine else said
+        more = f"; {len(wrong) - 1} other arrays are wrong as well" if wrong[1:] else ""
+        words = said.get(last) or _one_array(last, mine[last], right[last])
+        return f"first on the way back, {words}{more}"
+    texts = [said.get(n) or _one_array(n, mine[n], right[n]) for n in wrong]
+    words = "; ".join(dict.fromkeys(texts))
+    verb = "is" if len(others) == 1 else "are"
+    return f"{words}; {', '.join(others)} {verb} right" if others else words
 
 
-def _another_order(mine: Mapping[str, Array], right: Mapping[str, Array]) -> list[str]:
+SAID = {"ReturnedNothingError", "NotRealError"}  # whose message is a whole sentence
+
+
+def _another_count(mine: Mapping[str, Array], right: Mapping[str, Array]) -> str:
+    """Too many arrays, too few, or other names."""
+    gradients = "gradient" if len(right) == 1 else "gradients"
+    if "number 1" in mine or not mine:
+        return (
+            f"your function returned {len(mine)} array{'s' * (len(mine) != 1)}; expected "
+            f"{len(right)} {gradients}: {', '.join(right)}"
+        )
+    missing = [name for name in right if name not in mine]
+    strange = [name for name in mine if name not in right]
+    words = [
+        f"it lacks {', '.join(missing)}" if missing else "",
+        f"{', '.join(map(str, strange))} {'is' if len(strange) == 1 else 'are'} no name of one"
+        if strange
+        else "",
+    ]
+    count = f"your function returned {len(mine)} of {len(right)} {gradients}"
+    return f"{count}: {' and '.join(w for w in words if w)}"
+
+
+def another_order(mine: Mapping[str, Array], right: Mapping[str, Array]) -> list[str]:
     """The names in the order in which the arrays came, if that is all that is wrong."""
     if not 1 < len(right) <= 4:
         return []
-    for order in permutations(right):
+    for order in list(permutations(right))[1:]:  # the first is the right one
         pairs = zip(mine.values(), order, strict=True)
-        if all(gap_of(dx, right[name], right[name]) <= FLOAT32 for dx, name in pairs):
+        if all(gap_of(dx, right[name], right[name]) <= tolerance_of(dx) for dx, name in pairs):
             return list(order)
     return []
 
 
-def _one_array(name: str, mine: Array, right: Array, sizes: Mapping[str, int]) -> str:
+def _one_array(name: str, mine: Array, right: Array) -> str:
     """What differs in an array, as plainly as can be said."""
     if mine.shape != right.shape:
         return _another_shape(name, mine, right)
@@ -82,8 +127,6 @@ def _one_array(name: str, mine: Array, right: Array, sizes: Mapping[str, int]) -
         return f"{name} holds {mine[tuple(where)]} at {_place(name, where)}"
     if not mine.any():
         return f"{name} is 0 everywhere"
-    if (factor := _factor(mine, right)) is not None:
-        return _times(f"{name} is", factor, sizes)
     for axes in list(permutations(range(right.ndim)))[1:]:
         poured = right.transpose(axes).reshape(right.shape)
         if gap_of(mine, poured, right) <= FLOAT32:
@@ -94,7 +137,7 @@ def _one_array(name: str, mine: Array, right: Array, sizes: Mapping[str, int]) -
 
 
 def _another_shape(name: str, mine: Array, right: Array) -> str:
-    words = f"{name} has shape {mine.shape}, and {right.shape} is due"
+    words = f"{name} has shape {mine.shape}; expected {right.shape}"
     for axes in permutations(range(right.ndim)):
         if gap_of(mine, right.transpose(axes), right) <= FLOAT32:
             return f"{words}: it is the right one with its axes in the order {axes}"
@@ -109,8 +152,14 @@ def _another_shape(name: str, mine: Array, right: Array) -> str:
 def _entries(name: str, mine: Array, right: Array) -> str:
     """Which entries differ, whether they keep to some places of an axis, and the worst."""
     gap = np.abs(mine - right)
-    wrong = gap > FLOAT32 * (np.max(np.abs(right)) + FLOOR)
+    size = np.max(np.abs(right)) + FLOOR
+    wrong = gap > tolerance_of(mine) * size
     words = f"{name} is wrong in {wrong.sum()} of {wrong.size} entries"
+    if gap.max() < NEAR * size:
+        words = (
+            f"{name} is wrong by {gap.max() / size:.0e} of its size, too much for the rounding of "
+            f"{mine.dtype}, in {wrong.sum()} of {wrong.size} entries"
+        )
     for axis in range(right.ndim):
         others = tuple(a for a in range(right.ndim) if a != axis)
         places = np.flatnonzero(wrong.any(axis=others))
@@ -121,60 +170,8 @@ def _entries(name: str, mine: Array, right: Array) -> str:
             words += f", by the same along axis {axis}"
     worst = np.unravel_index(gap.argmax(), gap.shape)
     here = _place(name, worst)
-    return f"{words}; most at {here}, {mine[worst]:.6g} where {right[worst]:.6g} is due"
+    return f"{words}; most at {here}, {mine[worst]:.6g} where {right[worst]:.6g} is expected"
 
 
 def _place(name: str, where: Any) -> str:
     return f"{name}[{', '.join(str(int(i)) for i in where)}]" if len(where) else name
-
-
-# ---- multiples of the right answer -----------------------------------------------------------
-
-
-def _common_factor(asked: Subject, mine: Answers, right: Answers) -> str:
-    """ "every gradient is exactly B times too small", if one factor explains every array."""
-    factors = []
-    for answer, truth in looked_at(mine, right):
-        if isinstance(answer, Failure) or isinstance(truth, Failure) or set(answer) != set(truth):
-            return ""
-        for name, array in truth.items():
-            factor = _factor(answer[name], array) if answer[name].shape == array.shape else None
-            if factor is None:
-                return ""
-            factors += [factor] * bool(np.max(np.abs(array)) > FLOOR)
-    if not factors or np.ptp(factors) > FLOAT32 * abs(factors[0]):
-        return ""
-    single = len(right[0]) == 1
-    what = f"{next(iter(right[0]))} is" if single else "every gradient is"
-    return _times(what, factors[0], asked.probes[0].sizes)
-
-
-def _factor(mine: Array, right: Array) -> float | None:
-    """r with mine = r right, by least squares, if it leaves no rest."""
-    with np.errstate(all="ignore"):
-        r = float(np.sum(mine * right) / max(float(np.sum(right * right)), 1e-300))
-    return r if gap_of(mine, r * right, right) <= FLOAT32 * max(abs(r), 1e-3) else None
-
-
-def _times(what: str, r: float, sizes: Mapping[str, int]) -> str:
-    """The factor r as "… times too small", and the sizes that it may stand for."""
-    if r == 0:
-        return f"{what} 0 everywhere"
-    if abs(r + 1) < FLOAT32:
-        return f"{what} right but for the sign"
-    n, how = (abs(r), "large") if abs(r) > 1 else (1 / abs(r), "small")
-    letters = [*_products(sizes, n)]
-    reading = f": {round(n)} is {' or '.join(letters)} here" if letters else ""
-    sign = ", and has the wrong sign" if r < 0 else ""
-    return f"{what} exactly {n:.6g} times too {how}{reading}{sign}"
-
-
-def _products(sizes: Mapping[str, int], n: float) -> Iterator[str]:
-    """The letters, their squares and their products of two that are n."""
-    letters = list(sizes)
-    for i, a in enumerate(letters):
-        if abs(sizes[a] - n) < 1e-3:
-            yield a
-        for b in letters[i:]:
-            if abs(sizes[a] * sizes[b] - n) < 1e-3 and sizes[a] > 1 and sizes[b] > 1:
-                yield f"{a}²" if a == b else f"{a} {b}"
