@@ -134,15 +134,16 @@ def check_op(
             f"{subject}: no argument is a float64 array, so there is nothing to check: "
             "use np.asarray(x, float)"
         )
-    for leaf in found:
-        _refuse_weak_input(f"argument {leaf.name} of {subject}", leaf.value, equal_axes)
     pair = OpAsked(forward, backward, given, found)
     try:
-        for y in pair.start(subject, rng):
-            _refuse_coinciding_axes(f"the result of {subject}", y.shape, equal_axes)
+        results = pair.start(subject, rng)
         answer = pair.answer()
     except Finding as finding:
+        _refuse_weak_inputs(subject, pair, found, equal_axes)  # they may be the cause
         return Report([Check(subject, "all", (), {}, finding.verdict, str(finding))])
+    _refuse_weak_inputs(subject, pair, answer.gradients, equal_axes)
+    for y in results:
+        _refuse_coinciding_axes(f"the result of {subject}", y.shape, equal_axes)
     return _report(subject, pair, answer, methods, known)
 
 
@@ -237,6 +238,15 @@ def _error(analytic: Any, numeric: Array) -> float:
         return gradient_error(np.asarray(analytic), numeric)
     except InputError:  # the gradient is 0 everywhere
         return float(np.max(np.abs(analytic - numeric), initial=0.0) / FLOOR)
+
+
+def _refuse_weak_inputs(
+    subject: str, pair: OpAsked, answers: Iterable[Any], equal_axes: bool
+) -> None:
+    """Those that have a gradient; what is data may be of any kind."""
+    for leaf, answer in zip(pair.leaves, answers, strict=False):
+        if leaf.kind != "number" and answer is not None:
+            _refuse_weak_input(f"argument {leaf.name} of {subject}", leaf.value, equal_axes)
 
 
 def _refuse_weak_input(what: str, x: Array, equal_axes: bool) -> None:

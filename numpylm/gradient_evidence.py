@@ -88,7 +88,9 @@ def _from_few_steps(g: Callable[..., Any], here: float, base: Array, scale: floa
     steps = [_step(g, here, base, part * h) for part in (1, 0.87, 0.71, 0.19)]
     last, value = steps[-1], steps[-1].central
     gap = max(abs(step.central - value) for step in steps)
-    if gap <= 1e-7 * abs(value) and abs(last.right - last.left) <= 1e-3 * abs(value) and value:
+    wide, narrow = (abs(step.right - step.left) for step in (steps[0], last))
+    smooth = narrow <= max(0.5 * wide, SAFE * last.noise) and narrow <= 1e-3 * abs(value)
+    if value and smooth and gap <= 1e-7 * abs(value):
         return Slope(value, gap + last.noise, last.left, last.right, False, last.size)
     return None
 
@@ -124,10 +126,16 @@ def _from_many_steps(g: Callable[..., Any], here: float, base: Array, scale: flo
 
 
 def _with_scatter(steps: list[Step]) -> list[Step]:
-    """The rounding within the forward, as the smallest steps show it: there h times the difference
-    between one and the next is nothing else."""
-    pairs = zip(steps[-7:-1], steps[-6:], strict=True)
-    scatter = [abs(this.central - last.central) * this.h for last, this in pairs]
+    """The rounding within the forward, as the smallest steps show it: a difference between one and
+    the next that neither a slope explains, nor a jump."""
+    pairs = list(zip(steps[-7:-1], steps[-6:], strict=True))
+    scatter = [
+        min(
+            abs(this.central - last.central) * this.h,
+            abs(this.central * this.h - last.central * last.h),
+        )
+        for last, this in pairs
+    ]
     seen = 10 * min((one for one in scatter if 0 < one < np.inf), default=0.0)
     return [s._replace(noise=max(s.noise, seen / s.h)) for s in steps]
 

@@ -290,6 +290,12 @@ class Judge:
                 f"at {self._entry(i)} the forward gives no number beside x: check at another point",
             )
         if not np.isfinite(a):
+            if slope.error > 0.1 * abs(slope.value):
+                raise Finding(
+                    GradientVerdict.CANNOT,
+                    f"at {self._entry(i)} the code says {a}, and the central difference does not "
+                    "settle, as if the slope were infinite: check at another point",
+                )
             self._same_forward()
             raise self._wrong(i, "central", slope.value)
         if self.complex is not None:
@@ -364,18 +370,21 @@ class Judge:
     def _lost(self, i: tuple[int, ...], gap: float, size: float, said: str) -> bool:
         """Whether the result is so flat here, saturated, that its rounding hides the slope.
 
-        Where x is of mixed scales, a small slope may be the one that matters.
+        Where arguments are of mixed scales, a small slope may be the one that matters.
         """
         here = abs(self.x[i]) or scale_of(self.x)
         if not said and abs(gap) <= 8 * EPS * size / here:
             return True
-        part = 1e-22 if said else 0.0 if self._mixed() else LOST
+        if self._mixed():
+            part = 1e-22 if said else 0.0
+        else:
+            part = 1e-13 if said else LOST
         natural = size / (largest(self.x) or 1.0)
         return bool(max(abs(self.analytic[i]), abs(gap)) <= part * natural)
 
     def _mixed(self) -> bool:
-        lengths = np.abs(self.x[self.x != 0])
-        return bool(lengths.size and lengths.max() > 1e6 * lengths.min())
+        lengths = [np.abs(x[x != 0]) for x in self.asked.values]
+        return any(bool(one.size and one.max() > 1e6 * one.min()) for one in lengths)
 
     def _unclear(self, i: tuple[int, ...], slope: Slope) -> None:
         raise Finding(

@@ -705,6 +705,9 @@ NEITHER = {
     "abs at 0, with 0": (CORNER, r"dx\[1\]", np.array([-1.0, 0.0, 2.0])),
     "max with a tie": (CORNER, r"dx\[1\].*1 other", np.array([1.0, 2.0, 2.0, 0.5])),
     "sqrt at 0": (CORNER, r"dx\[0\]", np.array([0.0, 1.0, 2.0])),
+    "a small corner": (CORNER, r"dx\[0\]", np.array([0.0, 1.0, 2.0])),
+    "a jump": (CORNER, r"dx\[0\]", np.array([0.0, 1.0, 2.0])),
+    "an infinite slope": (CANNOT, r"dx\[0\] .* does not settle", np.array([0.0, 1.0, 2.0])),
     "floor": (NOTHING, "0 everywhere", X),
     "saturated everywhere": (NOTHING, "rounding of the result", np.array([40.0, 45.0])),
     "empty": (NOTHING, "empty", np.zeros((0, 3))),
@@ -726,6 +729,11 @@ PAIRS = {
         lambda dy, x: dy * (x == x.max()) / (x == x.max()).sum(),
     ),
     "sqrt at 0": elementwise(np.sqrt, lambda x: 0.5 / np.sqrt(x)),
+    "a small corner": elementwise(
+        lambda x: x + 1e-3 * np.maximum(x, 0), lambda x: 1 + 1e-3 * (x > 0)
+    ),
+    "a jump": elementwise(lambda x: x + (x >= 0), lambda x: 1.0),
+    "an infinite slope": elementwise(np.cbrt, lambda x: 1 / (3 * np.cbrt(x) ** 2)),
     "floor": elementwise(np.floor, lambda x: 0 * x),
     "saturated everywhere": (
         lambda x: (1 / (1 + np.exp(-x)), 1 / (1 + np.exp(-x))),
@@ -882,3 +890,20 @@ def test_methods_may_be_one_word_and_unknown_ones_are_refused():
 def test_numbers_that_are_not_finite_are_refused():
     with pytest.raises(InputError, match=r"argument x of .* holds nan"):
         check_op(square, lambda dy, x: 2 * x * dy, np.array([1.0, np.nan]))
+
+
+def test_what_is_data_may_be_of_any_kind():
+    """float32, as many rows as columns, with −inf: nothing is shown in it."""
+
+    def forward(x, one_hot, mask, bound):
+        y = np.minimum(x @ one_hot + mask, bound)
+        return np.where(np.isfinite(mask), y, 0.0), (one_hot, np.isfinite(mask))
+
+    def backward(dy, cache):
+        one_hot, kept = cache
+        return (dy * kept) @ one_hot.T, None, None
+
+    mask = np.array([[0.0, -np.inf, 0.0], [0.0, 0.0, 0.0]])
+    report = check_op(forward, backward, X, np.eye(3, dtype=np.float32), mask, float("inf"))
+    assert report.passed, report
+    assert [check.verdict for check in report.checks] == ["ok", *["not differentiated"] * 2]
