@@ -48,9 +48,11 @@ arrays               NumPy's fast idioms, by names that say what they do
 errors               the error for a reader's mistake
 callables            any function of a reader's: its arguments, and whose gradient is whose
 gradient_verdicts    from evidence to a verdict on a gradient: the table, and the report
-gradient_questions   what a gradient check asks: a loss of several arrays
+gradient_questions   what a gradient check asks of a pair of functions
+gradient_of_models   and of a model
 gradient_evidence    a closer look at one entry
 gradient_judge       the table, applied
+gradient_hidden      what a gain of 1 and a bias of 0 hide
 parallel             one gradient from many workers
 allocator            memory that is kept
 huggingface          to and from Hugging Face

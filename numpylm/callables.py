@@ -243,7 +243,8 @@ ENGINE = (
     "gradient_questions",
     "gradient_evidence",
     "gradient_judge",
-    "gradient_verdicts",
+    "gradient_of_models",
+    "gradient_hidden",
     "callables",
 )
 

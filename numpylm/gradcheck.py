@@ -20,8 +20,10 @@ import numpy as np
 from .arrays import Array, Rng
 from .callables import argument_names, leaves, raised, title
 from .errors import InputError
-from .gradient_judge import Numeric, judged, with_hidden_factors
-from .gradient_questions import Asked, Claims, ModelAsked, OpAsked, or_nan, quietly
+from .gradient_hidden import with_hidden_factors
+from .gradient_judge import Numeric, judged
+from .gradient_of_models import ModelAsked
+from .gradient_questions import Asked, Claims, OpAsked, or_nan, quietly
 from .gradient_verdicts import TOLERANCES, Check, Finding, Report
 
 Known = dict[tuple[str, str], Array]  # a numerical gradient by array and method

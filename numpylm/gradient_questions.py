@@ -17,10 +17,9 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from .arrays import Array, Rng
-from .callables import Leaf, NoMatch, copied, handed_on, matched, raised, rebuilt
+from .callables import Leaf, NoMatch, handed_on, matched, raised, rebuilt
 from .errors import InputError
 from .gradient_verdicts import RANDOM_WORDS, Finding, GradientVerdict
-from .model import Parameters
 
 Terms = Callable[[Array], Array]  # the terms of L with one array replaced, in its dtype
 
@@ -137,16 +136,16 @@ class OpAsked:
             raise
         except Exception as error:  # the reader's own code may raise any
             raise Finding(GradientVerdict.CANNOT, raised("forward", error)) from error
-        if not _is_pair(made):
+        if not is_pair(made):
             raise InputError(
                 f"{subject}: the forward must return two things, y and its cache, not "
-                f"{_described(made)}; of several results, return ((y1, y2), cache), and the "
+                f"{described(made)}; of several results, return ((y1, y2), cache), and the "
                 "backward gets (dy1, dy2)"
             )
         y, results = made[0], outputs(made[0])
         if not results:
             raise Finding(
-                GradientVerdict.CANNOT, f"the result is {_described(y)}, which has no slope"
+                GradientVerdict.CANNOT, f"the result is {described(y)}, which has no slope"
             )
         for one in results:
             _refuse_result(one)
@@ -171,10 +170,10 @@ class OpAsked:
         answer = self.backward(dy, cache)
         by_route = matched(answer, self.args, self.leaves)
         self._keep(by_route)
-        first = [_as_array(by_route[leaf.route]) for leaf in self.leaves]
+        first = [as_array(by_route[leaf.route]) for leaf in self.leaves]
         before = [*_arrays(self.filled(self.values)), *_arrays(self.dy)]
         after = [*_arrays(filled), *_arrays(dy)]
-        if not all(map(_same, before, after)):
+        if not all(map(same, before, after)):
             return Claims(
                 first, "forward or backward changed one of its inputs: work on a copy", []
             )
@@ -184,11 +183,11 @@ class OpAsked:
             words = raised("a second backward", error) + ": the first one changed the cache"
             return Claims(first, words, [])
         fresh = self.gradients()
-        if not all(map(_same, first, fresh)):
+        if not all(map(same, first, fresh)):
             return Claims(
                 first, "two backwards differ: it draws random numbers, or keeps something", []
             )
-        if not all(map(_same, first, second)):
+        if not all(map(same, first, second)):
             return Claims(
                 first, "a second backward gives another result: the first one changed the cache", []
             )
@@ -211,7 +210,7 @@ class OpAsked:
 
     def _matched(self, answer: Any) -> list[Any]:
         by_route = matched(answer, self.args, self.leaves)
-        return [_as_array(by_route.get(leaf.route)) for leaf in self.leaves]
+        return [as_array(by_route.get(leaf.route)) for leaf in self.leaves]
 
     def base(self) -> Array:
         if self.terms_here is None:
@@ -246,16 +245,16 @@ def _not_linear(name: str, one: Any, many: Any) -> str:
     scale = 1024 * largest(one) * (1e-9 if one.dtype.itemsize >= 8 else 1e-3)
     if not np.isfinite(one).all() or np.abs(many + 1024.0 * one).max(initial=0) <= scale:
         return ""
-    if _same(one, many):
+    if same(one, many):
         return f"{name} ignores dy: another dy gives the same"
     return f"{name} is not proportional to dy: −1024 dy does not give −1024 {name}"
 
 
-def _is_pair(made: Any) -> bool:
+def is_pair(made: Any) -> bool:
     return isinstance(made, tuple | list) and len(made) == 2
 
 
-def _described(thing: Any) -> str:
+def described(thing: Any) -> str:
     if isinstance(thing, tuple | list):
         return f"{len(thing)} ({', '.join(type(part).__name__ for part in thing)})"
     if isinstance(thing, np.ndarray | np.generic):
@@ -282,7 +281,7 @@ def _refuse_result(y: Array) -> None:
         raise Finding(GradientVerdict.NOTHING, f"the result is empty, of shape {y.shape}")
 
 
-def _as_array(gradient: Any) -> Any:
+def as_array(gradient: Any) -> Any:
     """A copy as an array, for later calls may overwrite it; None stays."""
     if gradient is None:
         return None
@@ -300,7 +299,7 @@ def _arrays(tree: Any) -> Iterator[Array]:
             yield from _arrays(part)
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Up to the last digits; nan is the same as nan."""
     if one is None or other is None:
         return one is other
@@ -382,141 +381,3 @@ def _proportional(d: Array, x: Array) -> bool:
         return False
     d, x = d.ravel(), x.real.ravel()
     return bool(abs(d @ x) > 0.999999 * np.linalg.norm(d) * np.linalg.norm(x) > 0)
-
-
-# ---- a model ---------------------------------------------------------------------------------
-
-
-class ModelAsked:
-    """`loss` and `loss_backward` of a model on a batch: (ids, targets, …), or a dict by name."""
-
-    def __init__(self, model: Any, batch: Any, values: list[Array] | None = None):
-        self.model, self.batch, self.repeats = model, batch, False
-        self.terms_here: Array | None = None
-        self.twins: dict[
-            type[Any], tuple[Any, int | None]
-        ] = {}  # in a dtype, and which array moved
-        arrays = {n: np.asarray(x) for n, x in model.params.items()}
-        self.names = [n for n, x in arrays.items() if x.dtype.kind in "fc"]
-        self.values = values or [arrays[n].astype(np.float64) for n in self.names]
-
-    def answer(self) -> Claims:
-        """What loss_backward says, and what is wrong with it at first sight, in words."""
-        try:
-            with quietly():
-                self._start()
-        except (InputError, Finding):
-            raise
-        except Exception as error:  # the reader's own code may raise any
-            raise Finding(GradientVerdict.CANNOT, raised("loss", error)) from error
-        try:
-            with quietly():
-                return self._answer()
-        except (InputError, Finding):
-            raise
-        except Exception as error:
-            raise Finding(GradientVerdict.WRONG, raised("loss_backward", error)) from error
-
-    def _start(self) -> None:
-        """Finding where the loss itself shows nothing."""
-        twin = self._moved_in(None, np.float64)
-        if not _is_pair(made := self.loss(twin)):
-            words = f"loss must return two things, the loss and a cache, not {_described(made)}"
-            raise Finding(GradientVerdict.CANNOT, words)
-        losses = [np.asarray(self.loss(m)[0]) for m in (self.model, twin, twin)]
-        if any(loss.shape or loss.dtype.kind != "f" for loss in losses):
-            raise Finding(
-                GradientVerdict.CANNOT, f"the loss is {_described(losses[0])}, not one number"
-            )
-        if differ(losses[1], losses[2]) or differ(losses[0], self.loss(self.model)[0]):
-            raise Finding(GradientVerdict.RANDOM, RANDOM_WORDS)
-        if not np.isfinite(losses[0]):
-            raise Finding(
-                GradientVerdict.CANNOT, f"the loss is {losses[0]}: check at another point"
-            )
-        if differ(losses[0], losses[1]):
-            words = f"a copy of the model gives another loss ({losses[1]:.9g}, not {losses[0]:.9g})"
-            raise Finding(GradientVerdict.CANNOT, f"{words}: it keeps numbers outside of params")
-
-    def _answer(self) -> Claims:
-        twin = self._moved_in(None, np.float64)
-        grads = twin.loss_backward(self.loss(twin)[1])
-        if not isinstance(grads, Mapping):
-            words = f"loss_backward returned {_described(grads)}, not gradients by name"
-            raise Finding(GradientVerdict.CANNOT, words)
-        if missing := [name for name in self.names if name not in grads]:
-            words = f"loss_backward returned no gradient for {', '.join(missing)}"
-            raise Finding(GradientVerdict.WRONG, words)
-        if extra := [str(name) for name in grads if name not in twin.params]:
-            raise Finding(GradientVerdict.WRONG, f"there is no parameter {', '.join(extra)}")
-        answers = [_as_array(grads[name]) for name in self.names]
-        if not all(_same(twin.params[n], x) for n, x in zip(self.names, self.values, strict=True)):
-            return Claims(
-                answers, "loss or loss_backward changed the parameters", [""] * len(answers)
-            )
-        return Claims(answers, "", [""] * len(answers))
-
-    def loss(self, model: Any) -> tuple[Any, Any]:
-        batch = copied(self.batch)
-        result: tuple[Any, Any] = (
-            model.loss(**batch) if isinstance(batch, Mapping) else model.loss(*batch)
-        )
-        return result
-
-    def twin(self, dtype: type[Any] = np.float64) -> Any:
-        """The model once more, in another dtype, at these values."""
-        try:
-            twin = self.model.astype(dtype)
-        except Exception:  # a subclass made with other arguments, or a class without astype
-            twin = _another(self.model, dtype)
-        for name, x in zip(self.names, self.values, strict=True):
-            _put(twin.params, name, x.astype(dtype))
-        return twin
-
-    def base(self) -> Array:
-        if self.terms_here is None:
-            twin = self._moved_in(None, np.float64)
-            self.terms_here = np.reshape(self.loss(twin)[0], -1)
-        return self.terms_here
-
-    def along(self, k: int, dtype: type[Any] = np.float64) -> Terms:
-        def terms(x: Array) -> Array:
-            twin = self._moved_in(k, dtype)
-            _put(twin.params, self.names[k], x)
-            return np.reshape(self.loss(twin)[0], -1)
-
-        return terms
-
-    def _moved_in(self, k: int | None, dtype: type[Any]) -> Any:
-        """The twin in which no other array than k differs from the point."""
-        twin, moved = self.twins.get(dtype) or (self.twin(dtype), k)
-        if moved is not None and moved != k:
-            _put(twin.params, self.names[moved], self.values[moved].astype(dtype))
-        self.twins[dtype] = twin, k
-        return twin
-
-    def gradients(self) -> list[Any]:
-        twin = self._moved_in(None, self.values[0].dtype.type)
-        grads = twin.loss_backward(self.loss(twin)[1])
-        return [_as_array(grads[name]) for name in self.names]
-
-    def at(self, values: list[Array], rng: Rng | None) -> Self:
-        return type(self)(self.model, self.batch, values)
-
-
-def _another(model: Any, dtype: type[Any]) -> Any:
-    if dtype is np.float64:
-        return copied(model)  # its attributes may be the very arrays that `params` names
-    twin = copy.copy(model)
-    shapes = {name: np.shape(x) for name, x in model.params.items()}
-    twin.params = Parameters(shapes, dtype) if isinstance(model.params, Parameters) else {}
-    for name, x in model.params.items():
-        twin.params[name] = np.array(x)
-    return twin
-
-
-def _put(params: Any, name: str, x: Array) -> None:
-    if np.asarray(params[name]).dtype == x.dtype:
-        params[name][...] = x
-    else:
-        params[name] = x

@@ -2,20 +2,27 @@
 
     what is seen                                              verdict
     --------------------------------------------------------------------------------------------
+    two forwards at one point differ                          random: pass a generator
+    dy, an argument or the cache is changed; a(−1024 dy)      WRONG, with what is changed,
+      is not −1024 a(dy); a has another shape, or no a        or how it depends on dy
     a, c and z agree                                          ok
     a and c agree, z does not, or the forward fails on it     ok, by central alone
-    a and z agree, c is too inaccurate to object              ok
-    a − z scatters around 0 when x moves in its last digits   ok (rounding)
+    a and z agree, and c is too inaccurate to object          ok
+    a − z scatters when x moves in its last digits, or        ok, to the size of that
+      shrinks with the digits of long doubles
     a ≠ c by more than c can be off                           WRONG, with the worst entry
+    right here, and not where a gain is not 1 everywhere      WRONG, with the direction
     left and right slope differ at an entry                   corner: ask at another point
-    two forwards at one point differ                          random: pass a generator
-    a, c and z are 0, or there is nothing in the array        shows nothing
+    a, c and z are 0 or below the rounding of the result      shows nothing
     a is None                                                 not differentiated
     anything else                                             cannot be checked, because …
 
 a is the analytic gradient, c the central difference, whose error is estimated from two steps or
 more, z the complex step. c has the last word: it is made of the numbers that the reader's code will
-meet, and a forward can hide things from z (abs, .real, rounding).
+meet, and a forward can hide things from z (abs, .real, rounding). By central alone, what is right
+is right to 1e-7. "anything else" is a gradient that comes in float32, a count of gradients that
+does not fit the arguments, a result without a slope, an infinite slope, rounding that swallows the
+gradient, and a difference that is steady and too small for c to decide.
 """
 
 from dataclasses import dataclass, field

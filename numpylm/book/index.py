@@ -44,7 +44,7 @@ PARTS = {  # the reading order
     "Runs, files and options": "train_config divergence reports runs trained logs recipes signals "
     "checkpoints config arguments arrays errors",
     "Behind the gradient check": "callables gradient_verdicts gradient_questions "
-    "gradient_evidence gradient_judge",
+    "gradient_of_models gradient_evidence gradient_judge gradient_hidden",
     "Several workers": "parallel allocator",
     "To and from Hugging Face": "huggingface huggingface_layouts gguf_files sentence_embeddings",
     "Pictures and the command line": "figures commands course_commands __main__",
