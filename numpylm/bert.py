@@ -13,7 +13,7 @@ import numpy as np
 
 from . import blocks, ops
 from .arguments import as_ids, check_ids, generator, number, plain, whole
-from .arrays import Array, Cache, Rng
+from .arrays import Array, ArrayLike, Cache, Rng
 from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .errors import InputError
@@ -124,7 +124,7 @@ class BERT(Model):
         """dL/dlogits -> dL/dh. The gradients of the parameters go into `grads`."""
         raise NotImplementedError
 
-    def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
+    def check_targets(self, targets: ArrayLike, ids: Array, attend: Array) -> Array:
         """The targets as an array. Raises InputError for one that the head cannot predict."""
         return check_ids("targets", targets, self.config.vocab_size, ops.IGNORE)
 
@@ -132,10 +132,10 @@ class BERT(Model):
 
     def forward(
         self,
-        ids: Any,
+        ids: ArrayLike,
         rng: Rng | None = None,
-        segments: Any = None,
-        attend: Any = None,
+        segments: ArrayLike | None = None,
+        attend: ArrayLike | None = None,
         *,
         watch: Watch | None = None,
     ) -> tuple[Array, BERTCache]:
@@ -154,11 +154,11 @@ class BERT(Model):
 
     def loss(
         self,
-        ids: Any,
-        targets: Any,
+        ids: ArrayLike,
+        targets: ArrayLike,
         rng: Rng | None = None,
-        segments: Any = None,
-        attend: Any = None,
+        segments: ArrayLike | None = None,
+        attend: ArrayLike | None = None,
     ) -> tuple[Any, Any]:
         """F5: mean −log p(target) in nats per target; the targets are those of the head."""
         ids, segments, attend = self.check_inputs(ids, segments, attend)
@@ -169,7 +169,9 @@ class BERT(Model):
 
     # ---- the encoder
 
-    def check_inputs(self, ids: Any, segments: Any, attend: Any) -> tuple[Array, Array, Array]:
+    def check_inputs(
+        self, ids: ArrayLike, segments: ArrayLike, attend: ArrayLike
+    ) -> tuple[Array, Array, Array]:
         """The three as arrays (..., T): segments 0 and attend True where they are not given."""
         ids = check_ids("ids", ids, self.config.vocab_size)
         segments = np.zeros_like(ids) if segments is None else as_ids("segments", segments)
@@ -185,10 +187,10 @@ class BERT(Model):
 
     def encode(
         self,
-        ids: Any,
+        ids: ArrayLike,
         rng: Rng | None = None,
-        segments: Any = None,
-        attend: Any = None,
+        segments: ArrayLike | None = None,
+        attend: ArrayLike | None = None,
         *,
         watch: Watch | None = None,
     ) -> tuple[Array, BERTEncoderCache]:
@@ -328,7 +330,7 @@ class BERTForMaskedLM(BERT):
 
 
 def mask_tokens(
-    ids: Any,
+    ids: ArrayLike,
     rng: Rng,
     mask_id: int,
     vocab_size: int,

@@ -4,13 +4,13 @@ h  --first token--> tanh --> K logits          h  --every token--> two logits: s
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from . import ops
 from .arguments import check_ids, real_array
-from .arrays import Array, Cache, Rng
+from .arrays import Array, ArrayLike, Cache, Rng
 from .bert import BERT, LINEAR, BERTConfig
 from .blocks import Shapes, put, weights
 from .config import option
@@ -52,7 +52,7 @@ class BERTForClass(BERT):
         C, K = config.width, config.classes
         return {"pooler.w": (C, C), "pooler.b": (C,), "classes.w": (C, K), "classes.b": (K,)}
 
-    def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
+    def check_targets(self, targets: ArrayLike, ids: Array, attend: Array) -> Array:
         return check_ids("targets", targets, self.config.classes, ops.IGNORE, "the classes")
 
     def head_forward(self, h: Array, attend: Array, rng: Rng | None) -> tuple[Array, ClassCache]:
@@ -91,7 +91,7 @@ class BERTForSpan(BERT):
     def head_shapes(config: BERTConfig) -> Shapes:
         return {"span.w": (config.width, 2), "span.b": (2,)}
 
-    def check_targets(self, targets: Any, ids: Array, attend: Array) -> Array:
+    def check_targets(self, targets: ArrayLike, ids: Array, attend: Array) -> Array:
         """Spans (start, end), start ≤ end, whose tokens are real; IGNORE for a text without one."""
         T = ids.shape[-1]
         targets = check_ids("targets", targets, T, ops.IGNORE, "the tokens of a text")

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import blockwise_attention, ops
 from .arguments import array, as_ids, float_dtype, one_of, shaped, whole
-from .arrays import Array, Cache
+from .arrays import Array, Cache, DTypeLike
 from .errors import InputError
 from .model import Parameters
 
@@ -239,7 +239,7 @@ class KeyValueCache:
     lengths end together: nobody looks at these, and positions count from the first that is none.
     """
 
-    def __init__(self, layers: int, B: int, N: int, A: int, dtype: Any, padding: Any = None):
+    def __init__(self, layers: int, B: int, N: int, A: int, dtype: DTypeLike, padding: Any = None):
         sizes = zip(("layers", "B", "N", "A"), (layers, B, N, A), strict=True)
         shape = tuple(whole(name, size, at_least=1) for name, size in sizes)
         self.keys = np.zeros(shape, float_dtype("dtype", dtype))

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import blocks, blockwise_attention, ops
 from .arguments import as_texts
-from .arrays import Array, Cache, Rng
+from .arrays import Array, ArrayLike, Cache, Rng
 from .blocks import FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .model import Model, ModelConfig, Parameters
@@ -103,7 +103,7 @@ class GPT(Model):
                 )
 
     def forward(
-        self, ids: Any, rng: Rng | None = None, *, watch: Watch | None = None
+        self, ids: ArrayLike, rng: Rng | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, GPTCache]:
         """ids (..., T)  ->  logits (..., T, V).   Raises InputError for T > context_length."""
         p = self.params
@@ -191,7 +191,9 @@ class GPT(Model):
         size = config.layers, batch_size, config.context_length, config.width
         return blocks.KeyValueCache(*size, self.params.flat.dtype, padding)
 
-    def extend(self, ids: Any, past: blocks.KeyValueCache, *, watch: Watch | None = None) -> Array:
+    def extend(
+        self, ids: ArrayLike, past: blocks.KeyValueCache, *, watch: Watch | None = None
+    ) -> Array:
         """Logits (B, T, V) of new tokens ids (B, T) after `past`, which then includes them.
 
         The same numbers as forward on the whole text, in evaluation; watch sees those of the new

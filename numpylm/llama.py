@@ -14,7 +14,7 @@ import numpy as np
 
 from . import blocks, blockwise_attention, llama_blocks, ops
 from .arguments import as_texts
-from .arrays import Array, Rng
+from .arrays import Array, ArrayLike, Rng
 from .config import option
 from .errors import InputError
 from .model import Model, ModelConfig, Parameters
@@ -128,7 +128,7 @@ class Llama(Model):
                 )
 
     def forward(
-        self, ids: Any, rng: Rng | None = None, *, watch: Watch | None = None
+        self, ids: ArrayLike, rng: Rng | None = None, *, watch: Watch | None = None
     ) -> tuple[Array, LlamaCache]:
         """ids (..., T)  ->  logits (..., T, V).   Raises InputError for T > context_length.
 
@@ -219,7 +219,9 @@ class Llama(Model):
         )
         return blocks.KeyValueCache(*size, self.params.flat.dtype, padding)
 
-    def extend(self, ids: Any, past: blocks.KeyValueCache, *, watch: Watch | None = None) -> Array:
+    def extend(
+        self, ids: ArrayLike, past: blocks.KeyValueCache, *, watch: Watch | None = None
+    ) -> Array:
         """Logits (B, T, V) of new tokens ids (B, T) after `past`, which then includes them.
 
         The same numbers as forward on the whole text; watch sees those of the new tokens. Raises

@@ -18,7 +18,7 @@ import numpy as np
 
 from .answers import Tokenise, answer_pairs, short, tokens_of
 from .arguments import as_ids, check_ids, one_of, plain
-from .arrays import Array
+from .arrays import Array, ArrayLike
 from .batches import arguments, every_batch
 from .errors import InputError
 from .ops import IGNORE
@@ -43,7 +43,7 @@ def perplexity(nats: float, tokens: int) -> float:
         return float(np.exp(np.float64(nats) / tokens))
 
 
-def token_nats(logits: Array, targets: Any) -> tuple[Array, Array]:
+def token_nats(logits: Array, targets: ArrayLike) -> tuple[Array, Array]:
     """F4, F5 token by token.   logits (..., V)   targets (...)  ->  nats (...), counted (...)
 
         nats = −log p(y) = log Σ_w exp(z_w) − z_y          in float64; 0 where not counted
@@ -151,7 +151,7 @@ def _logits_and_targets(model: Any, batch: Any) -> tuple[Array, Array]:
     return logits, targets
 
 
-def _pairs(predictions: Any, targets: Any) -> tuple[Array, Array]:
+def _pairs(predictions: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
     """Both as flat arrays, without the pairs whose target is IGNORE."""
     predictions, targets = plain("predictions", predictions), plain("targets", targets)
     if predictions.shape != targets.shape:
@@ -184,7 +184,7 @@ def _kind(x: Array) -> str:
     return "numbers" if x.dtype.kind in "biuf" else "strings" if x.dtype.kind in "UT" else ""
 
 
-def accuracy(predictions: Any, targets: Any) -> float:
+def accuracy(predictions: ArrayLike, targets: ArrayLike) -> float:
     """The share of targets that were predicted.   predictions, targets (...)
 
     Raises InputError where the shapes differ or no target counts.
@@ -193,7 +193,7 @@ def accuracy(predictions: Any, targets: Any) -> float:
     return float((predictions == targets).mean())
 
 
-def confusion_matrix(predictions: Any, targets: Any, n_classes: int) -> Array:
+def confusion_matrix(predictions: ArrayLike, targets: ArrayLike, n_classes: int) -> Array:
     """n_ij: how often class i was taken for class j.   (...), (...)  ->  (n_classes, n_classes)
 
     Raises InputError where the shapes differ, no target counts, or a class is out of range.
@@ -216,7 +216,7 @@ def confusion_matrix(predictions: Any, targets: Any, n_classes: int) -> Array:
 
 
 def precision_recall_f1(
-    predictions: Any, targets: Any, n_classes: int, average: str = "macro"
+    predictions: ArrayLike, targets: ArrayLike, n_classes: int, average: str = "macro"
 ) -> tuple[float, float, float]:
     """Precision, recall and their harmonic mean F1, averaged over the classes.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import as_ids, check_ids, generator, real_array
-from .arrays import Array, Rng
+from .arrays import Array, ArrayLike, Rng
 from .config import Config, option
 from .errors import InputError
 from .metrics import token_nats
@@ -105,7 +105,7 @@ def sample_token(p: Array, rng: Rng) -> int:
     return int(np.searchsorted(cumulative, u, side="right"))
 
 
-def _check_text(name: str, ids: Any, model: Any) -> Array:
+def _check_text(name: str, ids: ArrayLike, model: Any) -> Array:
     ids = as_ids(name, ids)
     if ids.ndim != 1 or not ids.size:
         raise InputError(f"{name} must be one text of at least one token, not of shape {ids.shape}")
@@ -209,7 +209,7 @@ def generate_batch(
     return [Generated(ids[b, n:], probabilities[b, n:]) for b in range(len(prompts))]
 
 
-def score(model: Any, ids: Any) -> Array:
+def score(model: Any, ids: ArrayLike) -> Array:
     """−log p of each token of a text given those before it.   ids (n,)  ->  nats (n − 1,), float64
 
     The first token has nothing before it and gets no score. The model sees what it would see in

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import blocks, ops
 from .arguments import as_ids, as_texts, check_ids
-from .arrays import Array, Cache, Rng
+from .arrays import Array, ArrayLike, Cache, DTypeLike, Rng
 from .blocks import CROSS_ATTENTION, FEED_FORWARD, NORM, SELF_ATTENTION, Shapes, put, weights
 from .config import option
 from .errors import InputError
@@ -167,8 +167,8 @@ class Transformer(Model):
 
     def forward(  # type: ignore[override]  # the other models read one text
         self,
-        source: Any,
-        target_in: Any,
+        source: ArrayLike,
+        target_in: ArrayLike,
         rng: Rng | None = None,
         *,
         watch: Watch | None = None,
@@ -198,7 +198,7 @@ class Transformer(Model):
         self.encode_backward(dmemory, cache.encoder, grads)
         return grads
 
-    def loss(self, source: Any, target: Any, rng: Rng | None = None) -> tuple[Any, Any]:
+    def loss(self, source: ArrayLike, target: ArrayLike, rng: Rng | None = None) -> tuple[Any, Any]:
         """F23: the smoothed loss of each token of the target given the true ones before it.
 
         source (..., S)   target (..., T + 1): begin_id, the text, end_id, padding
@@ -215,18 +215,18 @@ class Transformer(Model):
         forward_cache, loss_cache = cache
         return self.backward(ops.smoothed_cross_entropy_backward(dL, loss_cache), forward_cache)
 
-    def shifted(self, target: Any) -> tuple[Array, Array]:
+    def shifted(self, target: ArrayLike) -> tuple[Array, Array]:
         """What is read, and what is to be predicted after each.   (..., T + 1)  ->  2 x (..., T)"""
         target = check_ids("target", as_texts(target, "target"), self.config.vocab_size)
         targets = np.where(target == self.config.padding_id, ops.IGNORE, target)
         return target[..., :-1], targets[..., 1:]
 
-    def logits_and_targets(self, source: Any, target: Any) -> tuple[Array, Array]:
+    def logits_and_targets(self, source: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
         """What `evaluate` compares, of the arguments of `loss`."""
         target_in, targets = self.shifted(target)
         return self.forward(source, target_in)[0], targets
 
-    def next_logits(self, source: Any, target_in: Any) -> Array:  # type: ignore[override]
+    def next_logits(self, source: ArrayLike, target_in: ArrayLike) -> Array:  # type: ignore[override]
         """Logits (..., V) of the token that follows target_in (..., T)."""
         return self.forward(source, target_in)[0][..., -1, :]
 
@@ -414,7 +414,7 @@ def _add_norm_backward(
 
 
 @lru_cache(16)
-def _positions(N: int, C: int, dtype: Any) -> Array:
+def _positions(N: int, C: int, dtype: DTypeLike) -> Array:
     """F19, computed once for each size; nobody writes into it."""
     positions = ops.sinusoidal_positions(N, C, dtype)
     positions.flags.writeable = False

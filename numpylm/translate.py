@@ -5,12 +5,11 @@ as in sampling.py, is for text that may go on in many ways; a translation has fe
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from .arguments import as_ids, as_texts, number, whole
-from .arrays import Array
+from .arrays import Array, ArrayLike
 from .errors import InputError
 from .metrics import token_nats
 from .ops import IGNORE
@@ -40,7 +39,9 @@ class Translation:
         return result
 
 
-def greedy(model: Transformer, source: Any, max_tokens: int | None = None) -> list[Translation]:
+def greedy(
+    model: Transformer, source: ArrayLike, max_tokens: int | None = None
+) -> list[Translation]:
     """The likeliest token each time, until end_id.   source (B, S)  ->  B translations
 
     At most max_tokens are chosen, end_id included; None is context_length. padding_id and begin_id
@@ -64,7 +65,7 @@ def greedy(model: Transformer, source: Any, max_tokens: int | None = None) -> li
 
 def beam_search(
     model: Transformer,
-    source: Any,
+    source: ArrayLike,
     width: int = 4,
     length_penalty: float = 0.6,
     max_tokens: int | None = None,
@@ -112,7 +113,7 @@ def _beam(model: Transformer, source: Array, width: int, limit: int) -> list[Tra
     return ended + [_translation(model, *pair) for pair in zip(target, nats, strict=True)]
 
 
-def target_nats(model: Transformer, source: Any, target: Any) -> Array:
+def target_nats(model: Transformer, source: ArrayLike, target: ArrayLike) -> Array:
     """F5: −log p of whole targets.   source (B, S)   target (B, T + 1)  ->  nats (B,), float64
 
     target is that of Transformer.loss, and there is no smoothing.
@@ -142,7 +143,7 @@ def _translation(model: Transformer, target: Array, nats: float) -> Translation:
     return Translation(ids[:-1] if finished else ids, float(nats), finished)
 
 
-def _check(model: Transformer, source: Any, max_tokens: int | None) -> tuple[Array, int]:
+def _check(model: Transformer, source: ArrayLike, max_tokens: int | None) -> tuple[Array, int]:
     """source as an array (B, S), and how many tokens may be chosen."""
     source, N = as_ids("source", source), model.config.context_length
     if source.ndim != 2:
