@@ -170,7 +170,7 @@ class BERT(Model):
     # ---- the encoder
 
     def check_inputs(
-        self, ids: ArrayLike, segments: ArrayLike, attend: ArrayLike
+        self, ids: ArrayLike, segments: ArrayLike | None, attend: ArrayLike | None
     ) -> tuple[Array, Array, Array]:
         """The three as arrays (..., T): segments 0 and attend True where they are not given."""
         ids = check_ids("ids", ids, self.config.vocab_size)
