@@ -235,6 +235,16 @@ def test_a_finite_mask_of_padding_is_seen():
         assert padding_is_unread(contender).state == state
 
 
+def test_padded_that_stops_is_one_sentence_and_logits_of_zero_are_no_error():
+    def stops(ids, real):
+        raise KeyError("mask")
+
+    with pytest.raises(InputError, match=r"padded stopped .* returns the logits of ids"):
+        padding_is_unread(Contender(last_word, V, T, padded=stops))
+    zero = Contender(last_word, V, T, padded=lambda ids, real: np.zeros((*ids.shape, V)))
+    assert padding_is_unread(zero).passed
+
+
 def test_a_model_that_reads_nothing_is_told_so():
     verdict = order_is_used(Contender(lambda ids: np.zeros((*ids.shape, V)), V, T))
     assert verdict.state == "broken" and "no token is read at all" in verdict.says

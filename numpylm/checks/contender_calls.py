@@ -12,6 +12,12 @@ import numpy as np
 from ..arrays import Array
 from ..errors import InputError
 
+ABOUT_F = (
+    "f",
+    "Hand over a function of the ids alone that returns logits (B, T, V), such as "
+    "lambda ids: net(ids)[0]",
+)
+
 
 class Unreadable(InputError):
     """f stopped at ids that it was given."""
@@ -31,7 +37,7 @@ def is_module(f: Any) -> bool:
 def caller(f: Any) -> Callable[[Array], Any]:
     """ids -> whatever f returns. Raises Unreadable where f stops, InputError for no function."""
     if is_module(f):
-        return lambda ids: _guarded(f, as_tensor(ids, f), ids)
+        return lambda ids: guarded(f, as_tensor(ids, f), ids)
     if not callable(f):
         f = getattr(f, "forward", None)
     if not callable(f):
@@ -44,14 +50,14 @@ def caller(f: Any) -> Callable[[Array], Any]:
     def call(ids: Array) -> Any:
         nonlocal wants_tensors
         if wants_tensors:
-            return _guarded(f, as_tensor(ids), ids)
+            return guarded(f, as_tensor(ids), ids)
         try:
-            return _guarded(f, ids, ids)
+            return guarded(f, ids, ids)
         except Unreadable:
             if not torch_is_loaded():
                 raise
             try:
-                result = _guarded(f, as_tensor(ids), ids)
+                result = guarded(f, as_tensor(ids), ids)
             except Unreadable:
                 result = None
             if result is None:
@@ -96,8 +102,13 @@ def as_tensor(ids: Array, module: Any = None) -> Any:
     return torch.as_tensor(ids, device=None if first is None else first.device)
 
 
-def _guarded(f: Callable[[Any], Any], given: Any, ids: Array) -> Any:
-    """f(given), in evaluation mode and without gradients, with one sentence where it stops."""
+def guarded(
+    f: Callable[[Any], Any], given: Any, ids: Array, about: tuple[str, str] = ABOUT_F
+) -> Any:
+    """f(given), in evaluation mode and without gradients, with one sentence where it stops.
+
+    about: what f is called, and what it should be.
+    """
     try:
         with _evaluating(f):
             return f(given)
@@ -106,9 +117,8 @@ def _guarded(f: Callable[[Any], Any], given: Any, ids: Array) -> Any:
     except Exception as error:
         said = (str(error).strip().splitlines() or ["no message"])[0]
         raise Unreadable(
-            f"f stopped at ids of shape {ids.shape}{_line(error)} with {type(error).__name__}: "
-            f"{said}. Hand over a function of the ids alone that returns logits (B, T, V), such as "
-            "lambda ids: net(ids)[0]"
+            f"{about[0]} stopped at ids of shape {ids.shape}{_line(error)} with "
+            f"{type(error).__name__}: {said}. {about[1]}"
         ) from error
 
 

@@ -1,5 +1,6 @@
 """What a prediction reads: the order of the tokens, padding, and a past that was cached."""
 
+import math
 from itertools import product
 from typing import Any
 
@@ -7,12 +8,13 @@ import numpy as np
 
 from ..arrays import Array, Rng
 from ..errors import InputError
-from .contender_calls import as_array
+from .contender_calls import as_array, guarded
 from .contenders import BOTH, ORDINARY, Contender
 from .contract_causality import generator
 from .contract_trials import FINE, LOUD, SEEN
 from .verdicts import BROKEN, KEPT, NOT_APPLICABLE, Verdict
 
+PADDED = "padded", "It is called with ids and real, both (B, T), and returns the logits of ids"
 PADDING, CACHED = "padding is unread", "cache changes nothing"
 ORDER = 1e-3  # float32 leaves 1e-6 of what other words do; positions that count, 1e-2 and more
 TEXTS = 32  # in some, an attention that is sure of itself reads more than one word
@@ -107,11 +109,7 @@ def padding_is_unread(model: Any, rng: Rng | None = None) -> Verdict:
     with contender.in_precision(np.float64) as wide:
         content, size, dtype = _moved_by_content(wide, ids, other, real)
         alone, row = _moved_by_amount(wide, ids, real)
-        loud = 0.0
-        for factor, signs in product(LOUD, (False, True)):
-            with wide.louder(factor, signs), np.errstate(all="ignore"):
-                moved, large, _ = _moved_by_content(wide, ids, other, real)
-                loud = max(loud, np.nan_to_num(moved / large, posinf=0.0))
+        loud = _moved_when_loud(wide, ids, other, real)
     numbers = {"content": content / size, "amount": alone / size, "loud": loud}
     return _padding_verdict(numbers, ROUNDING[dtype.name], int(lengths[row]), contender)
 
@@ -148,7 +146,9 @@ def _padding_verdict(
 
 def _padded(contender: Contender, ids: Array, real: Array) -> Array:
     if contender.padded is not None:
-        return as_array(contender.find(contender.padded(ids.copy(), real), ids))
+        padded = contender.padded
+        given = guarded(lambda x: padded(x, real), ids.copy(), ids, PADDED)
+        return as_array(contender.find(given, ids))
     filler = np.asarray(contender.padding_id)
     return contender.raw(np.where(real, ids, filler))
 
@@ -168,7 +168,22 @@ def _moved_by_content(
     rows = range(len(ids))
     kept = [_of_text(before[row], real[row]) for row in rows]
     moved = [np.abs(_of_text(after[row], real[row]) - kept[row]).max() for row in rows]
-    return float(max(moved)), float(max(np.abs(x).max() for x in kept)), before.dtype
+    size = max(np.finfo(before.dtype).tiny, *(np.abs(x).max() for x in kept))
+    return float(max(moved)), float(size), before.dtype
+
+
+def _moved_when_loud(contender: Contender, ids: Array, other: Array, real: Array) -> float:
+    """The largest move beside the logits at larger weights, where these are finite."""
+    most = 0.0
+    for factor, signs in product(LOUD, (False, True)):
+        with contender.louder(factor, signs), np.errstate(all="ignore"):
+            try:
+                moved, size, _ = _moved_by_content(contender, ids, other, real)
+            except InputError:  # no finite logits
+                continue
+        if math.isfinite(moved) and math.isfinite(size):
+            most = max(most, moved / size)
+    return most
 
 
 def _moved_by_amount(contender: Contender, ids: Array, real: Array) -> tuple[float, int]:
@@ -212,7 +227,8 @@ def cache_changes_nothing(model: Any, rng: Rng | None = None) -> Verdict:
             float(np.abs(parts[b, pad:] - wide.logits(ids[b : b + 1, pad:])[0]).max())
             for b, pad in enumerate(padding)
         )
-    size, rounding = float(np.abs(whole).max()), CACHE[whole.dtype.name]
+    size = max(float(np.abs(whole).max()), np.finfo(whole.dtype).tiny)
+    rounding = CACHE[whole.dtype.name]
     numbers = {"plain": plain / size, "padded": padded / size}
     says = f"differences of {numbers['plain']:.1e}, with padding {numbers['padded']:.1e}"
     if max(numbers.values()) <= rounding:
