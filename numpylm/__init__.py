@@ -41,7 +41,10 @@ trained              what a checkpoint of a run holds
 logs                 logs as columns of numbers, and runs side by side
 recipes              what the command line trains by name
 signals              Ctrl-C, answered between two steps
-checkpoints          files that are whole or unchanged
+files                files that are whole or unchanged
+locks                one writer at a time
+terminals            who reads what is printed, if anybody does
+checkpoints          tensors and a description, with a checksum
 config               what a reader may choose
 arguments            what every function asks of what it is given
 arrays               NumPy's fast idioms, by names that say what they do
@@ -54,7 +57,8 @@ gradient_evidence    a closer look at one entry
 gradient_judge       the table, applied
 gradient_hidden      what a gain of 1 and a bias of 0 hide
 parallel             one gradient from many workers
-allocator            memory that is kept
+processes            work in several processes, which end with their parent
+allocator            memory that is kept, and how much there is
 huggingface          to and from Hugging Face
 huggingface_layouts  what its files call each parameter
 gguf_files           from the files of llama.cpp

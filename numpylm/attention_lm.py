@@ -23,7 +23,7 @@ PROJECTIONS = ("W_q", "W_k", "W_v")
 class AttentionLMConfig(ModelConfig):
     """the one-matrix model"""
 
-    width: int = option(32, "C, the numbers in an embedding", minimum=1)
+    width: int = option(32, "C, the numbers in an embedding", minimum=1, maximum=10**6)
     context: str = option(
         "all",
         "which c_i predicts: 'last' is the article's c = c_n, 'all' trains every position",

@@ -27,12 +27,18 @@ LINEAR = ("w", "b")
 class BERTConfig(ModelConfig):
     """BERT"""
 
-    context_length: int = option(64, "T at most, the tokens that the model can see", minimum=1)
-    layers: int = option(4, "how many blocks", minimum=1)
-    heads: int = option(4, "H, the attentions side by side in each block", minimum=1)
-    width: int = option(128, "C, the numbers that stand for a token; a multiple of H", minimum=1)
-    hidden: int = option(0, "F, the width inside the feed-forward; 0 is 4 C", minimum=0)
-    segments: int = option(2, "how many kinds of text one input may join", minimum=1)
+    context_length: int = option(
+        64, "T at most, the tokens that the model can see", minimum=1, maximum=10**7
+    )
+    layers: int = option(4, "how many blocks", minimum=1, maximum=1000)
+    heads: int = option(4, "H, the attentions side by side in each block", minimum=1, maximum=10**5)
+    width: int = option(
+        128, "C, the numbers that stand for a token; a multiple of H", minimum=1, maximum=10**6
+    )
+    hidden: int = option(
+        0, "F, the width inside the feed-forward; 0 is 4 C", minimum=0, maximum=10**7
+    )
+    segments: int = option(2, "how many kinds of text one input may join", minimum=1, maximum=10**6)
     dropout: float = option(0.0, "share of numbers dropped in training", minimum=0, below=1)
     eps: float = option(1e-12, "what layer normalisation adds to the variance", above=0)
     init_std: float = option(0.02, "standard deviation of the initial weights", above=0)

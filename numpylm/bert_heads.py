@@ -22,7 +22,7 @@ from .model import Parameters
 class BERTForClassConfig(BERTConfig):
     """BERT for the class of a text"""
 
-    classes: int = option(2, "K, the classes that a text may have", minimum=2)
+    classes: int = option(2, "K, the classes that a text may have", minimum=2, maximum=10**6)
 
 
 class ClassCache(NamedTuple):

@@ -1,7 +1,7 @@
-"""Files that are whole or unchanged: safetensors, with one JSON text in the header."""
+"""Checkpoints: safetensors, with one JSON text in the header, and a checksum of all of it."""
 
+import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,52 +10,88 @@ import numpy as np
 
 from .arrays import Array
 from .errors import InputError
+from .files import regular, write_whole
+
+CHECKSUM = "checksum"
+KINDS = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Array], about: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON description so that `path` is always whole.
+    """Write tensors and a JSON description so that `path` is always whole: see write_whole.
 
-    A temporary file beside it is written, flushed to the disk, and renamed over `path`: a kill at
-    any moment leaves the old checkpoint or the new one. Raises OSError if that cannot be done.
+    Raises OSError if that cannot be done.
     """
     from safetensors.numpy import save
 
+    arrays = {k: np.asarray(t, order="C") for k, t in tensors.items()}
+    about = {**about, CHECKSUM: checksum(arrays, json.dumps(about))}
     header = {"numpylm": json.dumps(about)}  # one key: several would be written in random order
-    write_whole(path, save({k: np.asarray(t, order="C") for k, t in tensors.items()}, header))
+    write_whole(path, save(arrays, header))
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace the content of `path` in one step, or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+def checksum(tensors: Mapping[str, Array], about: str) -> str:
+    """SHA-256 of a description and of the name, shape, dtype and bytes of every tensor."""
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name} {array.shape} {array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The tensors and the description written by save_checkpoint; InputError for anything else."""
+    """The tensors and the description written by save_checkpoint; InputError for anything else.
+
+    Checkpoints of format 1 and 2 may lack the checksum; where there is one it must be right.
+    """
+    try:
+        regular(path)
+    except InputError as error:
+        if path.exists():
+            raise
+        raise InputError(
+            f"no checkpoint at {path}: train a model first, or check the path"
+        ) from error
+    tensors, header = read_tensors(path)
+    text = header.get("numpylm", "null")
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: its description is no JSON ({error})") from error
+    if not isinstance(about, dict):
+        raise InputError(f"{path} was not written by numpylm: its header has no description")
+    found = about.pop(CHECKSUM, None)
+    if found is None and about.get("format") in (None, 1, 2):
+        return tensors, about
+    whole = json.dumps(about | {CHECKSUM: found}) == text
+    if not whole or found != checksum(tensors, json.dumps(about)):
+        raise InputError(f"{path} is damaged: its checksum does not fit; take a copy of it")
+    return tensors, about
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """Every tensor of a safetensors file by name, and the texts in its header.
+
+    Raises InputError for what is no whole file of that kind, and for kinds NumPy lacks.
+    """
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise InputError(f"no checkpoint at {path}: train a model first, or check the path")
+    regular(path)
     try:
         with safe_open(path, framework="np") as file:
-            about = json.loads((file.metadata() or {}).get("numpylm", "null"))
-            names = file.keys() if isinstance(about, dict) else ()
-            tensors = {name: file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError, ValueError) as error:
+            names = [*file.keys()]
+            for name in names:
+                kind = file.get_slice(name).get_dtype()
+                if kind not in KINDS:
+                    raise InputError(
+                        f"{path} cannot be used: tensor {name} is {kind}; save it in float32 "
+                        "(F32) first"
+                    )
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (OSError, SafetensorError, TypeError, OverflowError) as error:
         raise InputError(
             f"{path} is not a whole safetensors file ({error}): it is truncated or of another kind"
         ) from error
-    if not isinstance(about, dict):
-        raise InputError(f"{path} was not written by numpylm: its header has no description")
-    return tensors, about
 
 
 # ---- the state of whatever has one -----------------------------------------------------------

@@ -20,6 +20,9 @@ import numpy as np
 from .arguments import HOLDS
 from .errors import InputError
 
+MOST, LARGEST = 10**9, 1e30  # of whole numbers and of others, where an option says nothing else
+SEEDS = 2**63 - 1
+
 
 def option(
     default: Any,
@@ -34,8 +37,11 @@ def option(
 ) -> Any:
     """A dataclass field that knows its help and its bounds (`above`, `below` are exclusive).
 
-    flag=False keeps it off the command line: its value follows from something else.
+    flag=False keeps it off the command line: its value follows from something else. A number has an
+    upper bound in any case, so that no option can ask for more than can be built.
     """
+    if maximum is None and below is None and not isinstance(default, bool):
+        maximum = {int: MOST, float: LARGEST}.get(type(default))
     bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
     return dataclasses.field(
         default=default,
@@ -89,7 +95,7 @@ class Config:
             object.__setattr__(self, field.name, value)
             for words, bound in field.metadata.get("bounds", {}).items():
                 if not HOLDS[words.replace(" ", "_")](value, bound):
-                    raise InputError(f"{field.name} must be {words} {bound}, not {value}")
+                    raise InputError(f"{field.name} must be {words} {bound}, not {_shown(value)}")
             choices = field.metadata.get("choices")
             if choices and value not in choices:
                 raise InputError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
@@ -97,11 +103,22 @@ class Config:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> typing.Self:
         """The config that these names and values describe; a name it does not know is an error."""
+        if not isinstance(values, Mapping):
+            raise InputError(f"{cls.__name__} needs names and values, not {values!r:.60}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """The values by name, ready for JSON."""
         return dataclasses.asdict(self)
+
+
+def _shown(value: Any) -> str:
+    """A number as it is, unless nobody could read it: Python writes at most 4,300 digits."""
+    return (
+        f"a number of {value.bit_length():,} bits"
+        if isinstance(value, int) and (value.bit_length() > 200)
+        else str(value)
+    )
 
 
 def _as_type(name: str, value: Any, kind: type) -> Any:

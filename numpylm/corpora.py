@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from .arguments import check_ids, whole
-from .config import Config, option
+from .config import SEEDS, Config, option
 from .encodings import decode_text
 from .errors import InputError
+from .files import read_file, write_whole
 from .languages import LANGUAGES, Language
 from .tokenizers import (
     MAX_VOCAB,
@@ -66,7 +67,7 @@ class CorpusConfig(Config):
     sentences: int = option(4096, "sentences of a toy language to train on", minimum=1)
     heldout_sentences: int = option(1024, "sentences of a toy language held out", minimum=1)
     data_seed: int = option(
-        0, "seed that the sentences of a toy language are drawn with", minimum=0
+        0, "seed that the sentences of a toy language are drawn with", minimum=0, maximum=SEEDS
     )
 
 
@@ -221,7 +222,8 @@ def load_corpus(
     if context_length < 1:
         raise InputError(f"context_length must be at least 1, not {context_length}")
     if config.text:
-        path = Path(config.text)
+        path = Path(os.path.abspath(config.text))  # so that it is found from any folder again
+        config = replace(config, text=str(path))
         text, name, summary = _read(path), printable(path.name), "a text file"
     elif config.corpus == "python-docs":
         text, name, summary = python_docs(), config.corpus, "help texts of Python, in English"
@@ -336,20 +338,12 @@ def _fetch_shakespeare(path: Path) -> None:
             "nothing was stored"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, content)
 
 
 def _read(path: Path) -> str:
     """The text of a UTF-8 file, every line ending in \\n, without a byte order mark."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"text {path} cannot be read: {error.strerror}") from error
+    data = read_file(path, "text")
     text = decode_text(data, f"text {path}")
     if not text.strip():
         raise InputError(f"text {path} is empty: name a file that holds some text")

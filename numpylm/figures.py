@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 
 from .arrays import Array
 from .attention_lm import Paths
-from .checkpoints import write_whole
 from .corpora import landmarks
 from .errors import InputError
+from .files import write_whole
 from .gradcheck import central_difference, complex_step
 from .languages import TOPICS
 

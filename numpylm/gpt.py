@@ -22,10 +22,14 @@ from .watching import Watch, watched
 class GPTConfig(ModelConfig):
     """the GPT model"""
 
-    context_length: int = option(64, "T at most, the tokens that the model can see", minimum=1)
-    layers: int = option(4, "how many blocks", minimum=1)
-    heads: int = option(4, "H, the attentions side by side in each block", minimum=1)
-    width: int = option(128, "C, the numbers that stand for a token; a multiple of H", minimum=1)
+    context_length: int = option(
+        64, "T at most, the tokens that the model can see", minimum=1, maximum=10**7
+    )
+    layers: int = option(4, "how many blocks", minimum=1, maximum=1000)
+    heads: int = option(4, "H, the attentions side by side in each block", minimum=1, maximum=10**5)
+    width: int = option(
+        128, "C, the numbers that stand for a token; a multiple of H", minimum=1, maximum=10**6
+    )
     dropout: float = option(0.0, "share of numbers dropped in training", minimum=0, below=1)
     recompute: bool = option(False, "make attention weights again in the backward: less memory")
     bias: bool = option(True, "an offset in every linear map and layer normalisation")

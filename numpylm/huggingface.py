@@ -22,8 +22,8 @@ from .arrays import Array, DTypeLike
 from .bert import BERT
 from .bert_heads import BERTForClass
 from .blocks import Shapes
-from .checkpoints import write_whole
 from .errors import InputError
+from .files import read_json, write_whole
 from .gpt import GPT
 from .huggingface_layouts import (
     LAYOUTS,
@@ -38,7 +38,7 @@ from .huggingface_layouts import (
     widths_of,
 )
 from .llama import Llama
-from .model import Model
+from .model import Model, first_non_finite
 
 # ---- reading ---------------------------------------------------------------------------------
 
@@ -68,8 +68,11 @@ def from_pretrained(folder: Path | str, dtype: DTypeLike | None = None) -> Pretr
     folder = Path(folder)
     layout, config = _understand(folder / "config.json")
     path = _tensor_file(folder)
+    tensors, _ = read_tensors(path)
+    if bad := first_non_finite(tensors):
+        raise InputError(f"{path} cannot be used: {bad.name}{list(bad.where)} is {bad.value}")
     try:
-        arrays, unused = _arrange(_read_tensors(path), layout, config)
+        arrays, unused = _arrange(tensors, layout, config)
     except InputError as error:
         raise InputError(f"{path} cannot be used: {error}") from error
     if dtype is None:
@@ -81,10 +84,7 @@ def from_pretrained(folder: Path | str, dtype: DTypeLike | None = None) -> Pretr
 
 def _understand(path: Path) -> tuple[Layout, Any]:
     """The layout and the config of the model that config.json describes."""
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    about = read_json(path)
     names = about.get("architectures") if isinstance(about, dict) else None
     layout = next((layout for name, layout in LAYOUTS.items() if names == [name]), None)
     if layout is None:
@@ -129,24 +129,6 @@ def _tensor_file(folder: Path) -> Path:
             "it, so it is not read here. Save it as model.safetensors with transformers"
         )
     raise InputError(f"{folder} has no model.safetensors: check the path")
-
-
-def _read_tensors(path: Path) -> dict[str, Array]:
-    """Name -> array of everything in the file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            names = file.keys()
-            for name in names:
-                kind = file.get_slice(name).get_dtype()
-                if kind not in ("F64", "F32", "F16", "I64", "U8", "BOOL"):
-                    raise InputError(f"tensor {name} is {kind}; save it in float32 (F32) first")
-            return {name: file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"it is not a whole safetensors file ({error}): it is truncated or of another kind"
-        ) from error
 
 
 def _arrange(

@@ -29,14 +29,20 @@ NORM = ("gain",)
 class LlamaConfig(ModelConfig):
     """the Llama model"""
 
-    context_length: int = option(64, "T at most, the tokens that the model can see", minimum=1)
-    layers: int = option(4, "how many blocks", minimum=1)
-    heads: int = option(4, "H, the queries side by side in each block", minimum=1)
+    context_length: int = option(
+        64, "T at most, the tokens that the model can see", minimum=1, maximum=10**7
+    )
+    layers: int = option(4, "how many blocks", minimum=1, maximum=1000)
+    heads: int = option(4, "H, the queries side by side in each block", minimum=1, maximum=10**5)
     groups: int = option(
         0, "G, the keys and values that H heads share; 0 is H, one each", minimum=0
     )
-    width: int = option(128, "C, the numbers that stand for a token; a multiple of 2 H", minimum=1)
-    hidden: int = option(0, "F, the width inside the feed-forward; 0 is 8/3 C", minimum=0)
+    width: int = option(
+        128, "C, the numbers that stand for a token; a multiple of 2 H", minimum=1, maximum=10**6
+    )
+    hidden: int = option(
+        0, "F, the width inside the feed-forward; 0 is 8/3 C", minimum=0, maximum=10**7
+    )
     base: float = option(10000.0, "the slowest clock of F28 turns by about 1/base a token", above=1)
     eps: float = option(1e-5, "what a norm adds to the mean square", minimum=0)
     recompute: bool = option(False, "make attention weights again in the backward: less memory")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from . import ops
+from .allocator import require_memory
 from .arrays import Array, ArrayLike, DTypeLike, Rng
 from .config import Config, option
 from .errors import InputError
@@ -30,7 +31,9 @@ class Parameters(Mapping[str, Array]):
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: DTypeLike = np.float32):
         if wrong := [name for name, shape in shapes.items() if isinstance(shape, int)]:
             raise InputError(f"the shape of {wrong[0]} must be a tuple, as (3,), not a number")
-        self.flat = np.zeros(sum(map(math.prod, shapes.values())), dtype)
+        size = sum(map(math.prod, shapes.values()))
+        require_memory(size * np.dtype(dtype).itemsize, f"{size:,} parameters")
+        self.flat = np.zeros(size, dtype)
         if self.flat.dtype.kind not in "fc":
             raise InputError(f"dtype must be of floats, as numpy.float32, not {self.flat.dtype}")
         self._views, start = {}, 0
@@ -101,7 +104,7 @@ class ModelConfig(Config):
     """the model"""
 
     vocab_size: int = option(64, "V, the number of symbols", minimum=2, flag=False)
-    context_length: int = option(8, "T, the most tokens it looks at", minimum=1)
+    context_length: int = option(8, "T, the most tokens it looks at", minimum=1, maximum=10**7)
 
 
 class Model:

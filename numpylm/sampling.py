@@ -13,7 +13,7 @@ import numpy as np
 
 from .arguments import as_ids, check_ids, generator, real_array
 from .arrays import Array, ArrayLike, Rng
-from .config import Config, option
+from .config import SEEDS, Config, option
 from .errors import InputError
 from .metrics import token_nats
 
@@ -24,7 +24,7 @@ SUM_TOLERANCE = 1e-6  # a p of float32 sums to 1 within about this
 class GenerateConfig(Config):
     """how to choose each token"""
 
-    tokens: int = option(200, "how many tokens to generate", minimum=0)
+    tokens: int = option(200, "how many tokens to generate", minimum=0, maximum=10**7)
     temperature: float = option(
         1.0, "below 1 prefers likely tokens, above 1 evens out; 0 takes the likeliest", minimum=0
     )
@@ -32,7 +32,7 @@ class GenerateConfig(Config):
     top_p: float = option(
         1.0, "choose among the fewest tokens that hold this much probability", above=0, maximum=1
     )
-    seed: int = option(0, "seed of the random numbers", minimum=0)
+    seed: int = option(0, "seed of the random numbers", minimum=0, maximum=SEEDS)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .config import Config, option
+from .config import SEEDS, Config, option
 from .model import Parameters
 from .optim import SCHEDULES, SGD, Adam, Optimizer, learning_rate_at
 
@@ -14,7 +14,7 @@ class TrainConfig(Config):
     """training"""
 
     steps: int = option(2000, "how many batches to learn from", minimum=1)
-    batch_size: int = option(32, "B, the windows of a batch", minimum=1)
+    batch_size: int = option(32, "B, the windows of a batch", minimum=1, maximum=10**7)
     optimizer: str = option("adam", "F7 or F8", choices=("adam", "sgd"))
     learning_rate: float = option(0.01, "the largest step", above=0)
     schedule: str = option("cosine", "F11: after the warm-up", choices=SCHEDULES)
@@ -31,8 +31,12 @@ class TrainConfig(Config):
     eval_windows: int = option(
         500, "held-out windows of each evaluation; the last takes all", minimum=1
     )
-    seed: int = option(0, "seed of the initial numbers and the order of the data", minimum=0)
-    workers: int = option(1, "threads that share every batch; at most the cores", minimum=1)
+    seed: int = option(
+        0, "seed of the initial numbers and the order of the data", minimum=0, maximum=SEEDS
+    )
+    workers: int = option(
+        1, "threads that share every batch; at most the cores", minimum=1, maximum=1024
+    )
 
     def optimizer_for(self, params: Parameters) -> Optimizer:
         """The optimizer that `optimizer` names, for these parameters."""

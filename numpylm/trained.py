@@ -1,5 +1,6 @@
 """What a checkpoint of a run holds: a model by the name of its class, a tokenizer, and a state."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,16 @@ MODELS: dict[str, type[Model]] = {  # what a checkpoint may name; others are giv
 }
 FIRST_NAMES = {"attention": "AttentionLM", "gpt": "GPT"}  # in checkpoints of format 1
 PARTS = ("optimizer", "batches")  # what says its state itself: Training.parts
-FORMAT = 2  # of the description in a checkpoint; raised when it would be misread
+BROKEN = (
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+FORMAT = 3  # of the description in a checkpoint; raised when it would be misread
 
 
 class Trained(NamedTuple):
@@ -58,7 +68,7 @@ def load_trained(path: Path | str, model: Any = None) -> Trained:
     tensors, about = load_checkpoint(path)
     try:
         return _trained(tensors, about, model)
-    except (KeyError, TypeError, InputError) as error:
+    except BROKEN as error:
         reason = f"it lacks or does not know {error}" if isinstance(error, KeyError) else error
         raise InputError(f"{path} cannot be used: {reason}") from error
 
@@ -90,7 +100,7 @@ def _trained(tensors: Mapping[str, Array], about: dict[str, Any], given: Any) ->
 
 def _present_format(about: dict[str, Any]) -> dict[str, Any]:
     """The description as it would be written today."""
-    if about["format"] not in (1, FORMAT):
+    if about["format"] not in (1, 2, FORMAT):
         raise InputError(f"its format is {about['format']}, this numpylm reads 1 to {FORMAT}")
     if about["format"] == 1:
         about = about | {"model": FIRST_NAMES[about["model"]]}
@@ -115,6 +125,11 @@ def _model(about: Mapping[str, Any], params: Mapping[str, Array], given: Any) ->
         if dtype not in (np.float32, np.float64):
             raise InputError(f"its parameters are {dtype}, which is neither float32 nor float64")
         config = kind.Config.from_dict(about["model_config"])
+        if hasattr(kind, "shapes"):  # before anything is built of the numbers in a file
+            wanted = sum(map(math.prod, kind.shapes(config).values()))
+            found = sum(tensor.size for tensor in params.values())
+            if wanted != found:
+                raise InputError(f"its sizes ask for {wanted:,} parameters, and it has {found:,}")
         model = kind(config, np.random.default_rng(0), dtype)
     model.params.load(params)
     if bad := first_non_finite(model.params):

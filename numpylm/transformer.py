@@ -26,11 +26,19 @@ from .watching import Watch, watched
 class TransformerConfig(ModelConfig):
     """the Transformer"""
 
-    context_length: int = option(64, "the most tokens of a source, and of a target", minimum=1)
-    layers: int = option(2, "L, the blocks of the encoder, and those of the decoder", minimum=1)
-    heads: int = option(4, "H, the attentions side by side in each block", minimum=1)
-    width: int = option(64, "C, the numbers that stand for a token; a multiple of H", minimum=1)
-    hidden: int = option(0, "F, the width inside the feed-forward; 0 is 4 C", minimum=0)
+    context_length: int = option(
+        64, "the most tokens of a source, and of a target", minimum=1, maximum=10**7
+    )
+    layers: int = option(
+        2, "L, the blocks of the encoder, and those of the decoder", minimum=1, maximum=1000
+    )
+    heads: int = option(4, "H, the attentions side by side in each block", minimum=1, maximum=10**5)
+    width: int = option(
+        64, "C, the numbers that stand for a token; a multiple of H", minimum=1, maximum=10**6
+    )
+    hidden: int = option(
+        0, "F, the width inside the feed-forward; 0 is 4 C", minimum=0, maximum=10**7
+    )
     dropout: float = option(0.0, "share of numbers dropped in training", minimum=0, below=1)
     smoothing: float = option(0.0, "F23: 0.1 in the paper", minimum=0, below=1)
     padding_id: int = option(0, "fills up short texts; nobody looks at it", minimum=0, flag=False)

@@ -42,10 +42,10 @@ PARTS = {  # the reading order
     "From text to batches": "tokenizers unicode_text languages corpora encodings batches",
     "From logits to text and scores": "sampling translate metrics answers",
     "Runs, files and options": "train_config divergence reports runs trained logs recipes signals "
-    "checkpoints config arguments arrays errors",
+    "files locks terminals checkpoints config arguments arrays errors",
     "Behind the gradient check": "callables gradient_verdicts gradient_questions "
     "gradient_of_models gradient_evidence gradient_judge gradient_hidden",
-    "Several workers": "parallel allocator",
+    "Several workers": "parallel processes allocator",
     "To and from Hugging Face": "huggingface huggingface_layouts gguf_files sentence_embeddings",
     "Pictures and the command line": "figures commands course_commands __main__",
     "Is it right?": "checks checks.gradient_cases checks.second_formulas "

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arrays import Array
-from ..config import Config, option
+from ..config import SEEDS, Config, option
 from ..corpora import CorpusConfig, load_corpus
 from ..gpt import GPT, GPTConfig
 from ..training import Training, train
@@ -36,7 +36,9 @@ class InductionConfig(Config):
     """induction"""
 
     steps: int = option(1200, "how many batches each model learns from", minimum=1)
-    seed: int = option(0, "seed of the initial numbers and the order of the data", minimum=0)
+    seed: int = option(
+        0, "seed of the initial numbers and the order of the data", minimum=0, maximum=SEEDS
+    )
 
 
 def train_layers(layers: int, config: InductionConfig) -> Training:

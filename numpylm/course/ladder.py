@@ -157,8 +157,10 @@ class LadderConfig(Config):
     )
     rungs: str = option(",".join(RUNGS), "which models, with commas")
     steps: int = option(1500, "how many batches each learns from", minimum=1)
-    seeds: int = option(3, "how often each is trained, from other initial numbers", minimum=1)
-    processes: int = option(2, "how many are trained at the same time", minimum=1)
+    seeds: int = option(
+        3, "how often each is trained, from other initial numbers", minimum=1, maximum=10**4
+    )
+    processes: int = option(2, "how many are trained at the same time", minimum=1, maximum=1024)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Array, Rng
 from ..bert import BERT
-from ..config import Config, option
+from ..config import SEEDS, Config, option
 from ..errors import InputError
 from ..model import Model
 from ..training import train
@@ -21,17 +21,23 @@ from ..training import train
 class TaskConfig(Config):
     """training for a task"""
 
-    seeds: int = option(3, "how many models to train, to see how much luck there is", minimum=1)
-    seed: int = option(0, "the first seed; the next models take the next ones", minimum=0)
+    seeds: int = option(
+        3, "how many models to train, to see how much luck there is", minimum=1, maximum=10**4
+    )
+    seed: int = option(
+        0, "the first seed; the next models take the next ones", minimum=0, maximum=SEEDS
+    )
     examples: int = option(4000, "examples to train on", minimum=2)
     heldout_examples: int = option(500, "examples of held-out compositions", minimum=2)
     steps: int = option(1500, "how many batches to learn from", minimum=1)
-    batch_size: int = option(32, "B, the examples of a batch", minimum=1)
+    batch_size: int = option(32, "B, the examples of a batch", minimum=1, maximum=10**7)
     learning_rate: float = option(0.002, "the largest step", above=0)
     warmup: int = option(100, "F11: steps until the learning rate is reached", minimum=0)
-    layers: int = option(2, "how many blocks", minimum=1)
-    heads: int = option(4, "H, the attentions side by side in each block", minimum=1)
-    width: int = option(48, "C, the numbers that stand for a token; a multiple of H", minimum=1)
+    layers: int = option(2, "how many blocks", minimum=1, maximum=1000)
+    heads: int = option(4, "H, the attentions side by side in each block", minimum=1, maximum=10**5)
+    width: int = option(
+        48, "C, the numbers that stand for a token; a multiple of H", minimum=1, maximum=10**6
+    )
     show: int = option(2, "how many right answers to show, and how many wrong ones", minimum=0)
 
     def size(self) -> dict[str, Any]:
