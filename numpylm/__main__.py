@@ -13,7 +13,7 @@ from typing import Any
 from . import __version__, commands, course_commands
 from .course_commands import OF_THE_PROJECT, in_the_project
 from .errors import InputError
-from .unicode_text import printable
+from .terminals import GONE, finish, output_failed, steady_streams, tell
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -22,18 +22,30 @@ def main(words: Sequence[str] | None = None) -> int:
     Ctrl-C while nothing is being trained ends in one line too, and in 130.
     """
     words = sys.argv[1:] if words is None else words
+    steady_streams()
     try:
         flags = parser(words).parse_args(words)
-        return int(flags.run_command(flags))
+        return int(flags.run_command(flags)) or finish()
+    except SystemExit:  # how argparse ends
+        finish()
+        raise
     except InputError as error:
-        print(f"numpylm: {printable(str(error))}", file=sys.stderr)
-        return 2
+        message = str(error)
     except MemoryError as error:
-        print(f"numpylm: not enough memory ({error}): ask for less", file=sys.stderr)
-        return 2
+        message = f"not enough memory ({error}): ask for less"
+    except RecursionError as error:
+        message = f"something in the input is nested too deeply ({error})"
+    except OSError as error:
+        if error.filename is None:  # of what was printed: files have names
+            output_failed(error)
+            return 0 if error.errno in GONE else 2
+        message = f"{error.filename}: {error.strerror or error}"
     except KeyboardInterrupt:
-        print("numpylm: interrupted; what was saved is whole", file=sys.stderr)
+        tell("interrupted; what was saved is whole")
         return 130
+    finish()
+    tell(" ".join(message.split("\n")))
+    return 2
 
 
 def parser(words: Sequence[str]) -> ArgumentParser:

@@ -36,7 +36,7 @@ class AttentionLMConfig(ModelConfig):
     tied: bool = option(True, "predict with E itself; otherwise with a table U of its own")
     positions: bool = option(False, "add to e_i a learned P[i]: the order of words is seen")
     projections: bool = option(False, "query, key and value are e W_q, e W_k and e W_v, not e")
-    init_std: float = option(0.1, "standard deviation of the initial tables", above=0)
+    init_std: float = option(0.1, "standard deviation of the initial tables", above=0, maximum=1e30)
 
 
 class AttentionLMCache(NamedTuple):

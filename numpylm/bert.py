@@ -41,7 +41,9 @@ class BERTConfig(ModelConfig):
     segments: int = option(2, "how many kinds of text one input may join", minimum=1, maximum=10**6)
     dropout: float = option(0.0, "share of numbers dropped in training", minimum=0, below=1)
     eps: float = option(1e-12, "what layer normalisation adds to the variance", above=0)
-    init_std: float = option(0.02, "standard deviation of the initial weights", above=0)
+    init_std: float = option(
+        0.02, "standard deviation of the initial weights", above=0, maximum=1e30
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,7 +12,7 @@ from .arrays import Array
 from .errors import InputError
 from .files import regular, write_whole
 
-CHECKSUM = "checksum"
+OURS, CHECKSUM = "numpylm", "checksum"
 KINDS = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 
 
@@ -25,7 +25,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Array], about: Mapping[str
 
     arrays = {k: np.asarray(t, order="C") for k, t in tensors.items()}
     about = {**about, CHECKSUM: checksum(arrays, json.dumps(about))}
-    header = {"numpylm": json.dumps(about)}  # one key: several would be written in random order
+    header = {OURS: json.dumps(about)}  # one key: several would be written in random order
     write_whole(path, save(arrays, header))
 
 
@@ -47,17 +47,19 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     try:
         regular(path)
     except InputError as error:
-        if path.exists():
+        if path.exists() and not path.is_dir():
             raise
         raise InputError(
             f"no checkpoint at {path}: train a model first, or check the path"
         ) from error
-    tensors, header = read_tensors(path)
-    text = header.get("numpylm", "null")
+    tensors, header = read_tensors(path, OURS)
+    text = header[OURS]
     try:
         about = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: its description is no JSON ({error})") from error
+        raise InputError(
+            f"the description in {path} is no JSON ({error}): it is truncated or of another kind"
+        ) from error
     if not isinstance(about, dict):
         raise InputError(f"{path} was not written by numpylm: its header has no description")
     found = about.pop(CHECKSUM, None)
@@ -69,7 +71,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     return tensors, about
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+def read_tensors(path: Path, key: str = "") -> tuple[dict[str, Array], dict[str, str]]:
     """Every tensor of a safetensors file by name, and the texts in its header.
 
     Raises InputError for what is no whole file of that kind, and for kinds NumPy lacks.
@@ -79,6 +81,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     regular(path)
     try:
         with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+            if key and key not in header:
+                raise InputError(
+                    f"{path} was not written by numpylm: its header has no description"
+                )
             names = [*file.keys()]
             for name in names:
                 kind = file.get_slice(name).get_dtype()
@@ -87,7 +94,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
                         f"{path} cannot be used: tensor {name} is {kind}; save it in float32 "
                         "(F32) first"
                     )
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+            return {name: file.get_tensor(name) for name in names}, header
     except (OSError, SafetensorError, TypeError, OverflowError) as error:
         raise InputError(
             f"{path} is not a whole safetensors file ({error}): it is truncated or of another kind"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
+from .terminals import say
 from .unicode_text import printable
 
 if TYPE_CHECKING:
@@ -77,11 +78,11 @@ def _train(flags: Namespace, team: "Team") -> int:
     from .reports import introduction, summary
     from .runs import Run
 
+    require_path(flags.out, "--out")
     if flags.resume:
         run = Run.resume(flags.resume, _only_steps(vars(flags)), team)
     else:
-        if "text" in flags and "corpus" in flags:
-            raise InputError("--text and --corpus are two corpora: leave out one of them")
+        require_text(flags)
         recipe = RECIPES[flags.chosen]
         model_config = from_flags(recipe.model, vars(flags))
         corpus_config = from_flags(recipe.corpus, vars(flags))
@@ -91,16 +92,37 @@ def _train(flags: Namespace, team: "Team") -> int:
         run = Run.from_configs(folder, recipe.kind, model_config, corpus_config, config, team=team)
     if not team.leads:
         return 0 if run.train() else 130
-    print(introduction(run), flush=True)
-    if not run.train():
-        print(f"stopped after step {run.steps_done}, which is saved. To go on:")
-        print(f"    python -m numpylm train --resume {shlex.quote(str(run.folder))}")
+    say(introduction(run))
+    to_go_on = f"    python -m numpylm train --resume {printable(shlex.quote(str(run.folder)))}"
+    try:
+        finished = run.train()
+    except KeyboardInterrupt:
+        say(f"interrupted; the last checkpoint is whole. To go on from it:\n{to_go_on}")
         return 130
-    print(summary(run))
+    if not finished:
+        say(f"stopped after step {run.steps_done}, which is saved. To go on:\n{to_go_on}")
+        return 130
     from .figures import draw_run  # matplotlib, which is only imported to draw
 
-    print("pictures ", ", ".join(path.name for path in draw_run(run)))
+    told = summary(run)
+    pictures = ", ".join(path.name for path in draw_run(run))
+    print(told)
+    print("pictures ", pictures)
     return 0
+
+
+def require_path(path: Path | None, flag: str) -> None:
+    """InputError for a path that is empty, which Python takes for the current folder."""
+    if path is not None and path == Path():
+        raise InputError(f"{flag} is the current folder: name a folder of its own")
+
+
+def require_text(flags: Namespace) -> None:
+    """InputError for a text without a name, and for two corpora at once."""
+    if "text" in flags and not flags.text:
+        raise InputError("--text is empty: name a file, or leave it out")
+    if "text" in flags and "corpus" in flags:
+        raise InputError("--text and --corpus are two corpora: leave out one of them")
 
 
 def _only_steps(flags: dict[str, Any]) -> int | None:
@@ -130,24 +152,47 @@ def evaluate_command(flags: Namespace) -> int:
     """Measure a trained model on a corpus: the one it was trained on, unless another is named."""
     from .batches import sweep
     from .config import from_flags
-    from .corpora import CorpusConfig, landmarks, load_corpus
+    from .corpora import TEXTS, CorpusConfig, landmarks, load_corpus
     from .metrics import evaluate
     from .reports import verdict
     from .trained import load_trained
 
+    require_text(flags)
     model, tokenizer, _, about = load_trained(flags.run)
     trained_on = CorpusConfig.from_dict(about["corpus"] or {})
     if "corpus" in flags:
         trained_on = replace(trained_on, text="")  # or the text would hide the corpus named now
     config = from_flags(trained_on, vars(flags))
+    _refuse_unused(vars(flags), bool(config.text) or config.corpus in TEXTS)
     T = model.config.context_length
     corpus = load_corpus(config, T, tokenizer)
+    if about["corpus"] is None and not {"text", "corpus"} & set(vars(flags)):
+        raise InputError(f"{flags.run} was trained on a corpus of its own: name one with --text")
+    if config == trained_on and corpus.digest != about["corpus_digest"]:
+        raise InputError(
+            f"the corpus {corpus.name} is not the one that {flags.run} was trained on: restore it, "
+            "or name what to evaluate on with --text or --corpus"
+        )
     print("\n    ".join([corpus.describe(), *corpus.unknown_notes()]))
     for part, ids in (("held-out", corpus.heldout), ("training", corpus.train)):
         print("   ", verdict(evaluate(model, sweep(ids, 64, T)), corpus, part))
     for what, nats in landmarks(corpus).items():
         print(f"    {nats:.4f} nats  {what}")
     return 0
+
+
+def _refuse_unused(flags: dict[str, Any], is_text: bool) -> None:
+    """InputError for an option of a corpus that would change nothing here."""
+    unused = {
+        **dict.fromkeys(("tokenizer", "max_vocab", "min_count"), "the model's tokenizer is used"),
+        **dict.fromkeys(
+            ("sentences", "heldout_sentences", "data_seed") if is_text else (),
+            "a text has no sentences that are drawn",
+        ),
+    }
+    for name in unused.keys() & flags.keys():
+        flag = f"--{name.replace('_', '-')}"
+        raise InputError(f"{flag} changes nothing: {unused[name]}; leave it out")
 
 
 def generate_options(parser: ArgumentParser, words: Sequence[str]) -> None:

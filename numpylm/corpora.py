@@ -222,8 +222,8 @@ def load_corpus(
     if context_length < 1:
         raise InputError(f"context_length must be at least 1, not {context_length}")
     if config.text:
-        path = Path(os.path.abspath(config.text))  # so that it is found from any folder again
-        config = replace(config, text=str(path))
+        path = Path(config.text)  # found from any folder again:
+        config = replace(config, text=os.path.abspath(path))
         text, name, summary = _read(path), printable(path.name), "a text file"
     elif config.corpus == "python-docs":
         text, name, summary = python_docs(), config.corpus, "help texts of Python, in English"

@@ -4,8 +4,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from .commands import Command, figure_options, free_folder, todays_names
+from .commands import Command, figure_options, free_folder, require_path, todays_names
 from .errors import InputError
+from .terminals import say
 
 # ---- figures, ladder, induction, tasks -----------------------------------------------------------
 
@@ -15,6 +16,7 @@ def figures_command(flags: Namespace) -> int:
     from .course.course_figures import draw_course
     from .figures import drawing_folder
 
+    require_path(flags.out, "--out")
     for path in draw_course(drawing_folder(flags.out)):
         print(path)
     return 0
@@ -34,12 +36,14 @@ def ladder_command(flags: Namespace) -> int:
     from .course.ladder import LadderConfig, climb, draw_ladder, ladder_text
     from .figures import drawing_folder, save_figures
 
+    require_path(flags.out, "--out")
     folder = drawing_folder(flags.out)
     if "rungs" in flags:
         flags.rungs = todays_names(flags.rungs)
     table = climb(from_flags(LadderConfig(), vars(flags)))
+    paths = save_figures({"ladder": draw_ladder(table)}, folder)
     print(ladder_text(table))
-    print(*save_figures({"ladder": draw_ladder(table)}, folder))
+    print(*paths)
     return 0
 
 
@@ -57,11 +61,12 @@ def induction_command(flags: Namespace) -> int:
     from .course.induction import InductionConfig, draw_induction, induction_text, train_layers
     from .figures import drawing_folder, save_figures
 
+    require_path(flags.out, "--out")
     folder, config = drawing_folder(flags.out), from_flags(InductionConfig(), vars(flags))
     runs = []
     for layers in (1, 2):
         runs.append(train_layers(layers, config))
-        print(induction_text(runs[-1]), flush=True)
+        say(induction_text(runs[-1]))
     print(*save_figures({"induction_head": draw_induction(runs[-1])}, folder))
     return 0
 
@@ -86,17 +91,18 @@ def task_command(flags: Namespace) -> int:
     from .tasks.run import TASKS, run_task
     from .tasks.tools import draw_task, task_text
 
+    require_path(flags.out, "--out")
     config = from_flags(TASKS[flags.task].defaults, vars(flags))
     folder = drawing_folder(flags.out or free_folder(Path("runs") / f"task-{flags.task}"))
-    print(
+    say(
         f"{flags.task}: {config.seeds} models, {config.steps:,} steps each on "
         f"{config.examples:,} examples; measured on {config.heldout_examples:,} of compositions "
-        "that are not among them",
-        flush=True,
+        "that are not among them"
     )
     result = run_task(flags.task, config)
+    paths = draw_task(result, folder)
     print(task_text(result))
-    print(*draw_task(result, folder), sep="\n")
+    print(*paths, sep="\n")
     return 0
 
 
@@ -113,7 +119,7 @@ def notebooks_command(flags: Namespace) -> int:
     from .course.notebook_files import notebooks_in, refresh
 
     for path in notebooks_in(flags.folder):
-        print(f"{path}: {'changed' if refresh(path) else 'unchanged'}", flush=True)
+        say(f"{path}: {'changed' if refresh(path) else 'unchanged'}")
     return 0
 
 
@@ -129,6 +135,7 @@ def book_command(flags: Namespace) -> int:
             "the book is made of the whole project, with its tests, notebooks and figures, and "
             "only the library is installed here: run this command in a clone of the repository"
         )
+    require_path(flags.out, "--out")
     from .book.write import write_book
 
     pages = write_book(flags.out)

@@ -5,7 +5,6 @@ ASCII, so that no font lacks it.
 """
 
 import io
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle
@@ -24,6 +23,7 @@ from .errors import InputError
 from .files import write_whole
 from .gradcheck import central_difference, complex_step
 from .languages import TOPICS
+from .logs import log_lines
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",
@@ -357,8 +357,7 @@ def run_pictures(run: Any) -> dict[str, Figure]:
     A model without one of them is drawn without it. Of several attentions it is the last. What is
     not a corpus with a tokenizer has no words: then it is the loss alone.
     """
-    with run.log.open(encoding="utf-8") as file:
-        lines = [json.loads(line) for line in file]
+    lines = log_lines(run.log)
     corpus, model = run.corpus, run.model
     pictures = {"loss": loss_curve(lines, landmarks(corpus))}
     symbols = getattr(getattr(corpus, "tokenizer", None), "symbols", None)
@@ -382,8 +381,8 @@ def drawing_folder(folder: Path) -> Path:
 
     To be asked before what will be drawn is computed; InputError if they cannot.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise InputError(

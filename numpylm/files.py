@@ -37,7 +37,7 @@ def write_whole(path: Path | str, data: bytes) -> None:
     temporary = path.with_name(LEFTOVER.replace("*", secrets.token_hex(8)))
     try:
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
-        with open(temporary, "xb") as file:  # "x": never what is there, nor through a link
+        with temporary.open("xb") as file:  # "x": never what is there, nor through a link
             file.write(data)
             file.flush()
             if mode is not None and hasattr(os, "fchmod"):
@@ -110,7 +110,7 @@ def read_file(path: Path | str, what: str = "", limit: int | None = None) -> byt
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        if Path(path).is_dir():  # Windows does not even open one
+        if os.path.isdir(path):  # Windows does not even open one
             raise InputError(f"{name} is a folder: name a regular file") from error
         raise InputError(f"{name} cannot be read: {reason(error)}") from error
     if len(data) > limit:

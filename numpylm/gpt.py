@@ -33,7 +33,9 @@ class GPTConfig(ModelConfig):
     dropout: float = option(0.0, "share of numbers dropped in training", minimum=0, below=1)
     recompute: bool = option(False, "make attention weights again in the backward: less memory")
     bias: bool = option(True, "an offset in every linear map and layer normalisation")
-    init_std: float = option(0.02, "standard deviation of the initial weights", above=0)
+    init_std: float = option(
+        0.02, "standard deviation of the initial weights", above=0, maximum=1e30
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

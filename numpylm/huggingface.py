@@ -22,6 +22,7 @@ from .arrays import Array, DTypeLike
 from .bert import BERT
 from .bert_heads import BERTForClass
 from .blocks import Shapes
+from .checkpoints import read_tensors
 from .errors import InputError
 from .files import read_json, write_whole
 from .gpt import GPT

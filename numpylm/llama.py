@@ -47,7 +47,9 @@ class LlamaConfig(ModelConfig):
     eps: float = option(1e-5, "what a norm adds to the mean square", minimum=0)
     recompute: bool = option(False, "make attention weights again in the backward: less memory")
     tied: bool = option(True, "predict with E itself; otherwise with a table U of its own")
-    init_std: float = option(0.02, "standard deviation of the initial weights", above=0)
+    init_std: float = option(
+        0.02, "standard deviation of the initial weights", above=0, maximum=1e30
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

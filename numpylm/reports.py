@@ -105,6 +105,8 @@ def introduction(run: Any) -> str:
     ]
     if getattr(model.config, "context", "") == "all" and not model.config.causal:
         lines.append("note    without the causal mask every position sees the token it predicts")
+    if run.log_note:
+        lines.append(f"note    {run.log_note}")
     if reason := run.obstacle():
         lines.append(f"note    this run cannot be resumed: {reason}")
     return "\n".join(lines)
@@ -135,7 +137,7 @@ def summary(run: Any) -> str:
         lines.append(f"note      {absurd}")
     if hasattr(corpus, "tokenizer") and run.heldout is not None:
         lines.append(f"sample    {printable(_sample(run))}")
-    names = ", ".join(sorted(path.name for path in run.folder.iterdir()))
+    names = ", ".join(sorted(p.name for p in run.folder.iterdir() if not p.name.startswith(".")))
     return "\n".join([*lines, f"folder    {run.folder}: {names}"])
 
 

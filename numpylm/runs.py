@@ -22,14 +22,16 @@ import numpy as np
 
 from .arrays import Array, DTypeLike, Rng
 from .batches import ids_of
-from .checkpoints import pack, save_checkpoint, write_whole
+from .checkpoints import pack, save_checkpoint
 from .corpora import CorpusConfig, load_corpus
 from .divergence import Diverged, require_finite
 from .errors import InputError
-from .logs import read_log
+from .files import remove_leftovers, write_whole
+from .locks import FolderLock
+from .logs import LogFile, mended, read_log
 from .model import Model, ModelConfig
 from .parallel import ALONE, Team
-from .signals import stop_signals
+from .signals import Stop, stop_signals
 from .train_config import TrainConfig
 from .trained import FORMAT, MODELS, Trained, load_trained
 from .training import Training
@@ -85,6 +87,10 @@ class Run(Training):
             "heldout": heldout is not None,
         }
         self.own = [name for name in OWN if own[name]]
+        self.lock = FolderLock(self.folder)
+        self.saved_as: tuple[int, ...] | None = None  # the checkpoint that this run continues
+        self.log_note = ""  # what is missing in the log
+        self.stop, self.line = Stop(), {}  # the line of a step that is not in the log yet
 
     @property
     def checkpoint(self) -> Path:
@@ -121,9 +127,11 @@ class Run(Training):
         if reason := run.obstacle():
             warnings.warn(f"this run cannot be resumed: {reason}", stacklevel=2)
         if team.leads:
-            run._claim_folder()
-        run.save()  # first, so that whatever else is in the folder belongs to a run
-        run._open_folder()
+            run._make_folder()
+        with run._alone():
+            run._require_free()
+            run.save()  # first, so that whatever else is in the folder belongs to a run
+            run._open_folder()
         return run
 
     @classmethod
@@ -196,7 +204,11 @@ class Run(Training):
             )
         run = cls(folder, saved.model, corpus, config, rng, team=team, **own)
         run._restore(saved)
-        run._open_folder()
+        with run._alone():
+            if load_trained(folder, model).about["step"] != about["step"]:
+                raise InputError(f"{folder} was trained while it was read: give the command again")
+            run.saved_as = run._identity()
+            run._open_folder()
         return run
 
     def _restore(self, saved: "Trained") -> None:
@@ -220,10 +232,12 @@ class Run(Training):
         A signal is answered between two steps, after saving, so nothing is lost by it.
         """
         path = self.log if self.team.leads else Path(os.devnull)
-        with self.writing(), stop_signals() as stopped, path.open("a", encoding="utf-8") as log:
+        with self.writing(), self._alone(), stop_signals() as self.stop, LogFile(path) as log:
+            self._require_unchanged()
 
             def note(line: dict[str, Any], pause: bool) -> None:
-                log.write(json.dumps(line) + "\n")
+                log.write(line)
+                self.line = {}
                 if pause:
                     log.flush()
                     self.save()
@@ -231,12 +245,25 @@ class Run(Training):
             config = self.config
             every, windows = config.eval_every, config.eval_windows
             try:
-                finished = self.repeat(config.steps, note, every, windows, progress, stopped)
+                finished = self.repeat(config.steps, note, every, windows, progress, self.stop)
             except Diverged as error:
                 raise self._unchanged(error) from None
+            except KeyboardInterrupt:
+                if not self.stop.safe:  # within a step: half of its numbers are new
+                    raise
+                finished = False
+                if self.line:
+                    log.write(self.line)
             log.flush()
             self.save()
         return finished
+
+    def step(self) -> dict[str, Any]:
+        """Training.step, which a second Ctrl-C does not interrupt."""
+        self.stop.safe = False
+        self.line = super().step()
+        self.stop.safe = True
+        return self.line
 
     def describe(self) -> dict[str, Any]:
         """What the run depends on, ready for JSON."""
@@ -271,8 +298,10 @@ class Run(Training):
         tensors = {f"params.{name}": array for name, array in self.model.params.items()}
         state = {"step": self.steps_done, "rng": self.rng.bit_generator.state}
         state |= {name: pack(part, name, tensors) for name, part in self.parts().items()}
-        with self.writing():
+        with self.writing(), self._alone():
+            self._require_unchanged()
             save_checkpoint(self.checkpoint, tensors, self.describe() | state)
+            self.saved_as = self._identity()
 
     def read_log(self) -> dict[str, Array]:
         """The columns of the log so far."""
@@ -283,26 +312,58 @@ class Run(Training):
         kept = f". The last good checkpoint, {self.checkpoint}, is unchanged"
         return Diverged(f"{error}{kept if self.checkpoint.exists() else ''}")
 
-    def _claim_folder(self) -> None:
-        """Make the folder; InputError where it holds a run."""
-        if taken := [p.name for p in (self.checkpoint, self.log, self.about) if p.exists()]:
+    def _make_folder(self) -> None:
+        self._require_free()
+        with self.writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _require_free(self) -> None:
+        """InputError where the folder holds a run."""
+        paths = (self.checkpoint, self.log, self.about) if self.team.leads else ()
+        if taken := [path.name for path in paths if path.exists()]:
             raise InputError(
                 f"{self.folder} already holds {', '.join(taken)}: continue that run with --resume "
                 f"{self.folder}, or choose another folder with --out"
             )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process writes to the folder meanwhile."""
+        if not self.team.leads:
+            yield
+            return
         with self.writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.lock.__enter__()
+        try:
+            yield
+        finally:
+            self.lock.__exit__(None, None, None)
+
+    def _identity(self) -> tuple[int, ...]:
+        """What tells the checkpoint that is there from any other."""
+        info = self.checkpoint.stat()
+        return info.st_ino, info.st_size, info.st_mtime_ns
+
+    def _require_unchanged(self) -> None:
+        """InputError where another process has continued the run since this one was loaded."""
+        if self.saved_as is None or not self.team.leads or not self.checkpoint.exists():
+            return
+        if self.saved_as != self._identity():
+            raise InputError(
+                f"{self.checkpoint} is not the one that this run has saved: another process has "
+                "trained it meanwhile. Resume it again"
+            )
 
     def _open_folder(self) -> None:
-        """Write config.json, and drop the lines of the log that came after the checkpoint."""
+        """Write config.json, and mend the log: one line for each step of the checkpoint."""
         if not self.team.leads:
             return
         with self.writing():
+            remove_leftovers(self.folder)
             about = json.dumps(self.describe(), indent=2, ensure_ascii=False)
-            write_whole(self.about, about.encode())
-            lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
-            kept = lines[: self.steps_done]
-            write_whole(self.log, "".join(line + "\n" for line in kept).encode())
+            write_whole(self.about, about.encode(errors="backslashreplace"))
+            kept, self.log_note = mended(self.log, self.steps_done)
+            write_whole(self.log, kept)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from .metrics import Evaluation, evaluate
 from .optim import Adam, clip_by_global_norm, global_norm, optimizer_of
 from .parallel import ALONE, Team, Workers, one_thread, takes
 from .reports import TrainResult, postfix
+from .terminals import Progress
 from .train_config import config_for
 
 OVERFLOWS = 1e18  # a norm of g from which g², in Adam's v, may not fit into float32
@@ -92,15 +93,13 @@ class Training:
         note(line, pause) takes each line of the log. Every so many steps and at the end there is a
         pause: held-out text is evaluated, at the end all of it.
         """
-        from tqdm import tqdm
-
         keep_freed_memory()
         began, first, silent = time.perf_counter(), self.steps_done, not progress
-        bar = tqdm(total=steps, initial=first, unit="step", disable=silent or not self.team.leads)
-        with bar, one_thread():
+        shown = Progress(steps, first, silent or not self.team.leads)
+        with shown, one_thread():
             while self.steps_done < steps and not self.team.any(stopped()):
                 line = self.step()
-                bar.update()
+                shown.step()
                 at_end = self.steps_done == steps
                 pause = at_end or self.steps_done % every == 0
                 if pause:
@@ -108,7 +107,7 @@ class Training:
                 if pause and self.heldout is not None:
                     line["heldout"] = self.evaluate(None if at_end else windows).loss
                     speed = (self.steps_done - first) / (time.perf_counter() - began)
-                    bar.set_postfix_str(postfix(line, speed * getattr(self.source, "tokens", 0)))
+                    shown.evaluated(postfix(line, speed * getattr(self.source, "tokens", 0)))
                 note(line, pause)
         return self.steps_done == steps
 

@@ -148,7 +148,11 @@ def test_a_tokenizer_of_a_readers_own_is_not_looked_for_and_its_corpus_is_given_
     with pytest.raises(InputError, match=r"started with a corpus of its own"):
         Run.resume(tmp_path, model=Bigram)
     again = Run.resume(tmp_path, model=Bigram, corpus=corpus)
-    assert again.train(progress=False) and run.train(progress=False)
+    assert again.train(progress=False)
+    with pytest.raises(InputError, match="Resume it again"):
+        run.train(progress=False)
+    run = Run.start(tmp_path / "other", Bigram(model.config), corpus, CONFIG)
+    assert run.train(progress=False)
     np.testing.assert_array_equal(again.model.params.flat, run.model.params.flat)
 
 

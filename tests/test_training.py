@@ -225,10 +225,17 @@ def test_a_signal_stops_after_the_step_it_met_and_saves_it(tmp_path, monkeypatch
     assert len(log_of(run)) == 7
 
 
-def test_a_second_signal_interrupts_at_once_and_leaves_the_last_checkpoint(tmp_path, monkeypatch):
-    run = start(tmp_path, steps=20, eval_every=5)
+def test_a_second_signal_waits_for_the_end_of_a_step_and_a_third_one_does_not(
+    tmp_path, monkeypatch
+):
+    run = start(tmp_path / "two", steps=20, eval_every=5)
+    with monkeypatch.context() as patch:
+        signal_at_step(patch, {7}, signal.SIGINT, times=2)
+        assert not run.train(progress=False)
+    assert Run.resume(run.folder).steps_done == 7
+    run = start(tmp_path / "three", steps=20, eval_every=5)
     before = signal.getsignal(signal.SIGINT)
-    signal_at_step(monkeypatch, {7}, signal.SIGINT, times=2)
+    signal_at_step(monkeypatch, {7}, signal.SIGINT, times=3)
     with pytest.raises(KeyboardInterrupt):
         run.train(progress=False)
     assert Run.resume(run.folder).steps_done == 5
@@ -260,7 +267,9 @@ def test_a_thread_that_may_not_answer_signals_trains_all_the_same(tmp_path):
 def test_the_progress_bar_shows_loss_held_out_loss_and_speed(tmp_path, capsys):
     assert start(tmp_path, steps=4, eval_every=2).train()
     shown = capsys.readouterr().err
-    assert "4/4" in shown and "loss " in shown and "held-out " in shown and "tokens/s" in shown
+    assert (
+        "step 4 of 4" in shown and "loss " in shown and "held-out " in shown and "tokens/s" in shown
+    )
 
 
 # --- numbers that are not finite ---
@@ -449,7 +458,7 @@ def test_four_lines_train_a_gpt_on_a_text_and_let_it_write(tmp_path, monkeypatch
     model = GPT(vocab_size=corpus.tokenizer.vocab_size, **size)
     result = train(model, corpus, steps=60)
     assert generate(model, corpus, "the ", tokens=10).startswith("the ")
-    assert "60/60" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert "step 60 of 60" in capsys.readouterr().err and not list(tmp_path.iterdir())
     assert result.losses.shape == (60,) and result.losses[-1] < 0.75 * result.losses[0]
     assert result.heldout_steps.tolist() == [60] and result.heldout.shape == (1,)
     assert result.evaluation == evaluate(model, corpus, 32) and not result.remark

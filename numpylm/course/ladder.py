@@ -24,11 +24,9 @@ What is derived, for any E and after any training (G = E Eᵀ, so G_xy = e_x·e_
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -40,6 +38,7 @@ from ..errors import InputError
 from ..gpt import GPT
 from ..languages import LANGUAGES, Language, State
 from ..model import Model
+from ..processes import side_by_side
 from ..training import Training, train
 
 if TYPE_CHECKING:
@@ -222,11 +221,7 @@ def climb(config: LadderConfig) -> dict[tuple[str, str], list[float]]:
     cells = [*product(config.rungs.split(","), config.languages.split(","))]
     jobs = [Job(*cell, seed, config.steps) for cell in cells for seed in range(config.seeds)]
     jobs.sort(key=lambda job: RUNGS[job.rung].model is GPT, reverse=True)  # the slow ones first
-    if config.processes == 1:
-        results = [excess_of(job) for job in jobs]
-    else:
-        with ProcessPoolExecutor(config.processes, get_context("spawn")) as pool:
-            results = [*pool.map(excess_of, jobs)]
+    results = side_by_side(excess_of, [(job,) for job in jobs], config.processes)
     table: dict[tuple[str, str], list[float]] = {cell: [] for cell in cells}
     for job, excess in zip(jobs, results, strict=True):
         table[job.rung, job.language].append(excess)

@@ -12,6 +12,7 @@ from subprocess import DEVNULL
 from typing import Any
 
 from ..errors import InputError
+from ..files import read_json, reason, write_whole
 
 LIMIT = 300  # seconds for one notebook; each says at its start what it needs, at most 120
 METADATA = {
@@ -32,9 +33,9 @@ def notebooks_in(folder: Path) -> list[Path]:
 def read(path: Path) -> dict[str, Any]:
     """The notebook as JSON. Raises InputError where it is none."""
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook: dict[str, Any] = read_json(path)
         notebook["cells"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not a notebook: {error}") from error
     result: dict[str, Any] = notebook
     return result
@@ -85,6 +86,8 @@ def _cell(cell: dict[str, Any]) -> dict[str, Any]:
         "metadata": {"tags": tags} if tags else {},
         "source": _lines(cell["source"]),
     }
+    if "attachments" in cell:
+        kept["attachments"] = cell["attachments"]
     if cell["cell_type"] == "code":
         kept |= {"execution_count": None, "outputs": _outputs(cell.get("outputs", []))}
     return kept
@@ -139,5 +142,8 @@ def refresh(path: Path) -> bool:
     new = dumps(execute(path))
     if path.read_text(encoding="utf-8") == new:
         return False
-    path.write_text(new, encoding="utf-8")
+    try:
+        write_whole(path, new.encode())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written, and is unchanged: {reason(error)}") from error
     return True

@@ -16,15 +16,14 @@ order of the batches anew.
 """
 
 import os
-import signal
 from collections.abc import Callable
-from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import Rng
 from ..parallel import one_thread
+from ..processes import side_by_side
 from .generation import generation
 from .question_answering import question_answering
 from .sentiment import sentiment
@@ -93,11 +92,5 @@ def run_task(task: str, config: TaskConfig) -> Result:
     must call it under `if __name__ == "__main__":`.
     """
     work = [(task, config, config.seed + n) for n in range(config.seeds)]
-    workers = min(len(work), os.cpu_count() or 1)
-    if workers == 1:
-        outcomes = [run_once(*one) for one in work]
-    else:  # Ctrl-C is for the parent alone: leaving the pool ends its processes
-        ignore = signal.SIGINT, signal.SIG_IGN
-        with get_context("spawn").Pool(workers, signal.signal, ignore) as pool:
-            outcomes = pool.starmap(run_once, work, chunksize=1)
+    outcomes = side_by_side(run_once, work, os.cpu_count() or 1)
     return Result(task, TASKS[task].methods, outcomes)
