@@ -38,6 +38,7 @@ divergence           has it diverged, and why?
 reports              what a person is told about a training
 runs                 a training and its folder
 trained              what a checkpoint of a run holds
+log_files            a line a step, judged by its steps
 logs                 logs as columns of numbers, and runs side by side
 recipes              what the command line trains by name
 signals              Ctrl-C, answered between two steps

@@ -23,7 +23,7 @@ from .errors import InputError
 from .files import write_whole
 from .gradcheck import central_difference, complex_step
 from .languages import TOPICS
-from .logs import log_lines
+from .log_files import log_lines
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",

@@ -47,7 +47,7 @@ def write_whole(path: Path | str, data: bytes) -> None:
     except (OSError, KeyboardInterrupt) as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:
             error.filename, error.filename2 = str(path), None
         raise
     flush_folder(path.parent)

@@ -1,8 +1,6 @@
 """Logs as columns of numbers, and runs side by side."""
 
-import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ import numpy as np
 
 from .arrays import Array
 from .errors import InputError
-from .files import read_file, read_json, write_whole
+from .files import read_json
+from .log_files import log_lines
 from .reports import columns
 
 
@@ -22,94 +21,6 @@ def read_log(path: Path | str) -> dict[str, Array]:
     that is missing or no log.
     """
     return columns(log_lines(path))
-
-
-def log_lines(path: Path | str) -> list[dict[str, float]]:
-    """The lines of a log, in the order of their steps; a last line that is being written is left.
-
-    Raises InputError as read_log does: also where a step stands before an earlier one.
-    """
-    path = Path(path)
-    path = path / "log.jsonl" if path.is_dir() else path
-    if not path.exists():
-        raise InputError(f"no log at {path} (there is no such file): give the folder of a run")
-    *whole, torn = read_file(path, "the log").split(b"\n")
-    lines: list[dict[str, float]] = []
-    for number, text in enumerate([*whole, torn], 1):
-        line = _line(text)
-        if line is None and number > len(whole):
-            break
-        if line is None:
-            raise InputError(f"{path} is not the log of a run: line {number} is {text!r:.60}")
-        if lines and line["step"] <= lines[-1]["step"]:
-            raise InputError(
-                f"{path} is not the log of one run: line {number} is of step {line['step']}, after "
-                f"step {lines[-1]['step']}"
-            )
-        lines.append(line)
-    return lines
-
-
-def _line(text: bytes) -> dict[str, float] | None:
-    """A line of a log: names and numbers, its step among them. None for anything else."""
-    try:
-        line = json.loads(text)
-        numbers = all(isinstance(value, int | float) for value in line.values())
-        return line if numbers and type(line["step"]) is int and line["step"] > 0 else None
-    except (ValueError, RecursionError, AttributeError, KeyError):
-        return None
-
-
-def mended(path: Path, steps: int) -> tuple[bytes, str]:
-    """The log of a run that has done so many steps: one line for each; and what is missing, if any.
-
-    Lines of later steps, which a killed run wrote after its last checkpoint, are dropped; so are
-    those that are torn, no log, or there twice.
-    """
-    data = read_file(path, "the log") if path.exists() else b""
-    found: dict[int, bytes] = {}
-    for text in data.split(b"\n"):
-        line = _line(text)
-        if line is not None and line["step"] <= steps:
-            found.setdefault(int(line["step"]), text)
-    missing = [step for step in range(1, steps + 1) if step not in found]
-    note = (
-        f"{path.name} lacks {len(missing):,} of {steps:,} steps, the first is {missing[0]:,}: "
-        "they were lost, and are left out"
-        if missing
-        else ""
-    )
-    return b"".join(found[step] + b"\n" for step in sorted(found)), note
-
-
-class LogFile:
-    """A log that lines are added to; where it is deleted meanwhile, it is written again."""
-
-    def __init__(self, path: Path):
-        self.path, self.file = path, path.open("a+b")
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Add a line."""
-        self.file.write(json.dumps(line).encode() + b"\n")
-
-    def flush(self) -> None:
-        """Hand all lines to the system, in a file of that name."""
-        self.file.flush()
-        try:
-            there = os.path.samestat(os.fstat(self.file.fileno()), self.path.stat())
-        except FileNotFoundError:
-            there = False
-        if not there:
-            self.file.seek(0)
-            write_whole(self.path, self.file.read())
-            self.file.close()
-            self.file = self.path.open("a+b")
-
-    def __enter__(self) -> "LogFile":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.file.close()
 
 
 @dataclass(frozen=True, repr=False)

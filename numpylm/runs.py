@@ -28,7 +28,8 @@ from .divergence import Diverged, require_finite
 from .errors import InputError
 from .files import remove_leftovers, write_whole
 from .locks import FolderLock
-from .logs import LogFile, mended, read_log
+from .log_files import LogFile, mended
+from .logs import read_log
 from .model import Model, ModelConfig
 from .parallel import ALONE, Team
 from .signals import Stop, stop_signals

@@ -1,5 +1,6 @@
 import hashlib
 import math
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -215,7 +216,7 @@ def test_a_text_of_just_enough_tokens_serves(text_file):
 def test_a_missing_file_and_a_directory_are_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.txt cannot be read"):
         load(text=str(tmp_path / "nowhere.txt"))
-    with pytest.raises(InputError, match=f"{tmp_path.name} cannot be read"):
+    with pytest.raises(InputError, match=f"{tmp_path.name} is a folder"):
         load(text=str(tmp_path))
 
 
@@ -292,10 +293,10 @@ def test_without_a_network_the_way_by_hand_is_told(cache, monkeypatch):
 
 
 def test_a_broken_write_leaves_nothing_behind(cache, monkeypatch):
-    def broken(self, target):
+    def broken(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(Path, "replace", broken)
+    monkeypatch.setattr(os, "replace", broken)
     with pytest.raises(InputError, match="disk full"):
         load(corpus="tinyshakespeare", download=True)
     assert list(cache.iterdir()) == []

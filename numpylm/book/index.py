@@ -41,8 +41,8 @@ PARTS = {  # the reading order
     "Its relatives": "llama llama_blocks blockwise_attention bert bert_heads transformer watching",
     "From text to batches": "tokenizers unicode_text languages corpora encodings batches",
     "From logits to text and scores": "sampling translate metrics answers",
-    "Runs, files and options": "train_config divergence reports runs trained logs recipes signals "
-    "files locks terminals checkpoints config arguments arrays errors",
+    "Runs, files and options": "train_config divergence reports runs trained log_files logs "
+    "recipes signals files locks terminals checkpoints config arguments arrays errors",
     "Behind the gradient check": "callables gradient_verdicts gradient_questions "
     "gradient_of_models gradient_evidence gradient_judge gradient_hidden",
     "Several workers": "parallel processes allocator",
