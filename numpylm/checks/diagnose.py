@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..model import Model
-from .diagnose_behaviour import changed, keeps_something, loses_digits
+from .diagnose_behaviour import changed, keeps_something, loses_digits, taken_over, unchanged
 from .diagnose_cases import OF_MODEL, Failure, Subject, subject
 from .diagnose_compare import (
     EXACT,
@@ -179,10 +179,9 @@ def _besides(asked: Subject, function: Callable[..., Any], found: Diagnosis) -> 
             else f"{found.sentence}. Besides, {words}"
         )
         return replace(found, right=False, sentence=words)
-    if found.right and keeps_something(function, asked):
-        words = (
-            "a second call with the same arguments answers otherwise: it keeps something between"
-        )
+    if not found.mutants and keeps_something(function, asked):
+        words = "a second call with the same arguments answers otherwise: it keeps something"
+        words = words if found.right else f"{words}. {found.sentence}"
         return replace(found, right=False, sentence=words)
     return found
 
@@ -269,7 +268,9 @@ def _cause(name: str, mine: Answers, array: str) -> tuple[str, Mutant | None] | 
         theirs = _only(suspect.answers, array)
         if theirs and suspect.touches <= wrong and explains(distance_of(own, theirs, right), gap):
             return suspect.words, suspect.mutant
-    words = _product(name, mine, array)
+    asked = subject(name)
+    words = _product(name, mine, array) or taken_over(asked, array, mine)
+    words = words or unchanged(asked, array, mine)
     return (words, None) if words else None
 
 

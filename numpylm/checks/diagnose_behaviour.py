@@ -9,8 +9,9 @@ import numpy as np
 
 from ..arrays import Array
 from ..model import Model
+from . import recurrences
 from .diagnose_cases import Failure, Probe, Subject, fresh
-from .diagnose_compare import EXACT, apart
+from .diagnose_compare import EXACT, Answers, apart
 
 NUDGE = 1 + 2.0**-40  # float64 sees it, float32 does not
 
@@ -75,6 +76,30 @@ def changed(function: Callable[..., Any], asked: Subject) -> list[str]:
                 if not np.array_equal(x, old, equal_nan=old.dtype.kind == "f"):
                     found += [name] if name not in found else []
     return found
+
+
+def taken_over(asked: Subject, array: str, mine: Answers) -> str:
+    """ "dk is the cached k itself", if it is one of the arguments wherever it was asked."""
+    common: set[str] | None = None
+    for probe, answer in zip(asked.probes, mine, strict=True):
+        if isinstance(answer, Failure) or not answer or array not in answer or not probe.args:
+            continue
+        names = [word.strip() for word in asked.signature.strip("()").split(",")]
+        given = dict(_named(probe, probe.args, names[: len(probe.args)]))
+        if isinstance(probe.args[0], Model):
+            given = {f"the parameter {array}": probe.args[0].params[array]}
+        here = {name for name, x in given.items() if np.array_equal(x, answer[array])}
+        common = here if common is None else common & here
+    return f"{array} is {min(common)} itself" if common else ""
+
+
+def unchanged(asked: Subject, array: str, mine: Answers) -> str:
+    """Of an optimizer: that a parameter has not moved."""
+    if asked.name not in ("Adam", "SGD"):
+        return ""
+    at_first, _ = recurrences.start()
+    same = all(m and np.array_equal(m[array], at_first[array]) for m in mine)
+    return f"{array} is unchanged: a step must change the parameters in place" if same else ""
 
 
 def keeps_something(function: Callable[..., Any], asked: Subject) -> bool:

@@ -60,6 +60,12 @@ ATTENTION: Wrong = {
     "Σ_l a_il da_il is a mean: a sum is expected": _attention(
         lambda da, a, dc, c: a * (da - (a * da).mean(axis=-1, keepdims=True))
     ),
+    "dv weighs by a divided by its sum over the queries: a is divided already, over the keys": (
+        lambda dc, cache: (
+            *ops.attention_backward(dc, cache)[:2],
+            (cache[3] / cache[3].sum(axis=-2, keepdims=True)).swapaxes(-1, -2) @ dc,
+        )
+    ),
     "Σ_l a_il da_il runs over all pairs: each query has a sum of its own": _attention(
         lambda da, a, dc, c: a * (da - (a * da).sum(axis=(-2, -1), keepdims=True))
     ),
@@ -87,6 +93,12 @@ SOFTMAX: Wrong = {
     "da comes through as it is: ds_j = a_j (da_j − Σ_l a_l da_l) is expected": lambda da, a: da,
     "the slope of the logarithm of softmax, da − a Σ_l da_l, stands there": lambda da, a: (
         da - a * da.sum(axis=-1, keepdims=True)
+    ),
+    "da and a are exchanged: the first argument is the upstream gradient": lambda da, a: (
+        da * (a - (a * da).sum(axis=-1, keepdims=True))
+    ),
+    "the largest da of the row is subtracted: Σ_l a_l da_l is expected": lambda da, a: (
+        a * (da - da.max(axis=-1, keepdims=True))
     ),
     "da is squared in the sum: Σ_l a_l da_l": lambda da, a: (
         a * (da - (a * da * da).sum(axis=-1, keepdims=True))
@@ -138,6 +150,23 @@ CROSS_ENTROPY: Wrong = {
     ),
     "only the targets' own logits get a gradient: the others have p dL/N": _loss(
         lambda rows, p, counted, N, dL, one: dL * rows * one * counted[:, None] / N
+    ),
+    "1 is subtracted from every word: only at the target": _loss(
+        lambda rows, p, counted, N, dL, one: dL * (p - 1) * counted[:, None] / N
+    ),
+    "p (1 − p) is the slope of a logistic function: the prediction minus the truth": _loss(
+        lambda rows, p, counted, N, dL, one: dL * p * (1 - p) * counted[:, None] / N
+    ),
+    "this is the loss −log p at the target, not its gradient": _loss(
+        lambda rows, p, counted, N, dL, one: -dL * one * np.log(p) * counted[:, None] / N
+    ),
+    "the difference is squared: the prediction minus the truth": _loss(
+        lambda rows, p, counted, N, dL, one: dL * rows**2 * counted[:, None] / N
+    ),
+    "the slope of softmax comes once more: the prediction minus the truth is all": _loss(
+        lambda rows, p, counted, N, dL, one: (
+            dL * p * (rows - (p * rows).sum(axis=-1, keepdims=True)) * counted[:, None] / N
+        )
     ),
     "1 is added at the target: it is subtracted": _loss(
         lambda rows, p, counted, N, dL, one: dL * (p + one) * counted[:, None] / N
@@ -240,6 +269,10 @@ LINEAR: Wrong = {
     "db is the sum over the last axis: over every axis but the last": _db(
         lambda dy: dy.sum(axis=-1)
     ),
+    "db holds the first row alone: Σ_n dy_n": _db(lambda dy: as_rows(dy)[0]),
+    "db is the largest dy: the sum Σ_n dy_n": _db(lambda dy: as_rows(dy).max(axis=0)),
+    "db is Σ_n |dy_n|: the signs belong to it": _db(lambda dy: np.abs(as_rows(dy)).sum(axis=0)),
+    "db is Σ_n dy_n²: dy is not squared": _db(lambda dy: (as_rows(dy) ** 2).sum(axis=0)),
     "db is 1: Σ_n dy_n": _db(lambda dy: np.ones(dy.shape[-1])),
     "db is the number of rows: Σ_n dy_n": _db(
         lambda dy: np.full(dy.shape[-1], float(len(as_rows(dy))))
@@ -270,6 +303,43 @@ LINEAR: Wrong = {
 }
 
 
+def _output(make: Callable[..., Any]) -> Callable[..., Any]:
+    """dc is right; dtable from dlogits and c."""
+    return lambda dlogits, cache: (
+        ops.output_backward(dlogits, cache)[0],
+        make(dlogits, cache[0]),
+    )
+
+
+OUTPUT: Wrong = {
+    "dtable holds the last text alone: all rows must be added": _output(
+        lambda dz, c: dz[-1].T @ c[-1]
+    ),
+    "dtable holds the first text alone: all rows must be added": _output(
+        lambda dz, c: dz[0].T @ c[0]
+    ),
+    "dtable holds the first position of each text alone: all rows must be added": _output(
+        lambda dz, c: dz[:, 0].T @ c[:, 0]
+    ),
+    "dtable is the mean over the rows: all rows must be added": _output(
+        lambda dz, c: as_rows(dz).T @ as_rows(c) / len(as_rows(c))
+    ),
+    "dtable is the mean over the texts: all rows must be added": _output(
+        lambda dz, c: (dz.swapaxes(-1, -2) @ c).mean(axis=0)
+    ),
+    "dtable has one matrix for each text: they must be summed": _output(
+        lambda dz, c: dz.swapaxes(-1, -2) @ c
+    ),
+    "dtable sums dz and c before it multiplies: Σ_n dz_n c_n": _output(
+        lambda dz, c: np.outer(as_rows(dz).sum(axis=0), as_rows(c).sum(axis=0))
+    ),
+    "the table's own softmax or mask is not part of this: dc is dz table": lambda dz, cache: (
+        dz @ cache[1] / len(cache[1]),
+        ops.output_backward(dz, cache)[1],
+    ),
+}
+
+
 def _dtable(make: Callable[..., Any]) -> Callable[..., Any]:
     def backward(de: Any, cache: Any) -> Any:
         shape, ids = cache
@@ -285,6 +355,13 @@ def _with(dtable: Any, ids: Any, de: Any) -> Any:
 
 def _added(dtable: Any, ids: Any, de: Any) -> Any:
     np.add.at(dtable, ids, de)
+    return dtable
+
+
+def _by_place(de: Any, cache: Any) -> Any:
+    dtable = np.zeros(cache[0])
+    for text in de:
+        dtable[: len(text)] += text
     return dtable
 
 
@@ -319,6 +396,12 @@ EMBEDDING: Wrong = {
     ),
     "the first token of all is left out": _dtable(
         lambda dtable, de, ids, B: _added(dtable, ids[1:], de[1:])
+    ),
+    "the place of a token is taken for its id: the row of its word gets its gradient": (
+        lambda de, cache: _by_place(de, cache)
+    ),
+    "the ids are sorted, and de is not": _dtable(
+        lambda dtable, de, ids, B: _added(dtable, np.sort(ids), de)
     ),
     "this is de itself: each row of it belongs to the row of its word": lambda de, cache: de,
     "every word gets the sum of all de": _dtable(
@@ -414,6 +497,34 @@ LAYER_NORM: Wrong = {
     "dx is divided by √σ: by σ, which is the root already": _layer_norm(
         lambda d, x, s, dy: (d - _mean(d) - x * _mean(d * x)) / np.sqrt(s)
     ),
+    "dx is divided by σ³: by σ": _layer_norm(
+        lambda d, x, s, dy: (d - _mean(d) - x * _mean(d * x)) / s**3
+    ),
+    "ε is added to σ in dx: σ holds it already": _layer_norm(
+        lambda d, x, s, dy: (d - _mean(d) - x * _mean(d * x)) / (s + 1e-5)
+    ),
+    "dx̂ is multiplied by C in dx, and the means are not sums: C dx̂ − Σ dx̂ − x̂ Σ dx̂ x̂ over C σ": (
+        _layer_norm(lambda d, x, s, dy: (d.shape[-1] * d - _mean(d) - x * _mean(d * x)) / s)
+    ),
+    "the means in dx run over all rows together: each row has its own, axis −1": _layer_norm(
+        lambda d, x, s, dy: (d - d.mean() - x * (d * x).mean()) / s
+    ),
+    "x̂ Σ dx̂ x̂ stands where its mean is expected in dx": _layer_norm(
+        lambda d, x, s, dy: (d - _mean(d) - x * (d * x).sum(axis=-1, keepdims=True)) / s
+    ),
+    "Σ dx̂ stands where its mean is expected in dx": _layer_norm(
+        lambda d, x, s, dy: (d - d.sum(axis=-1, keepdims=True) - x * _mean(d * x)) / s
+    ),
+    "x̂ mean(dx̂ x̂) holds dy where dx̂ = gain dy is expected": _layer_norm(
+        lambda d, x, s, dy: (d - _mean(d) - x * _mean(dy * x)) / s
+    ),
+    "mean(dx̂) holds dy where dx̂ = gain dy is expected": _layer_norm(
+        lambda d, x, s, dy: (d - _mean(dy) - x * _mean(d * x)) / s
+    ),
+    "the gain is there twice in dx": lambda dy, cache: (
+        ops.layer_norm_backward(dy * cache[2], cache)[0],
+        *ops.layer_norm_backward(dy, cache)[1:],
+    ),
     "dx is multiplied by σ: divided": _layer_norm(
         lambda d, x, s, dy: (d - _mean(d) - x * _mean(d * x)) * s
     ),
@@ -499,6 +610,15 @@ GELU: Wrong = {
     "this is the slope of the other form, x Φ(x)": lambda dy, cache: ops.gelu_exact_backward(
         dy, ops.gelu_exact_forward(cache[0])[1]
     ),
+    "1 − h² stands where 2 h (1 − h) is expected: h is (1 + tanh u)/2, not tanh u": _of_x(
+        lambda x, h: h + x * (1 - h * h) * ROOT * (1 + 3 * 0.044715 * x * x)
+    ),
+    "x h′ is subtracted: added": _of_x(
+        lambda x, h: h - x * 2 * h * (1 - h) * ROOT * (1 + 3 * 0.044715 * x * x)
+    ),
+    "the slope alone stands there: times dy": lambda dy, cache: ops.gelu_backward(
+        np.ones_like(dy), cache
+    ),
     "tanh² is tanh in h′: 1 − tanh² u": _of_x(
         lambda x, h: h + 0.5 * x * (1 - np.tanh(_u(x))) * ROOT * (1 + 3 * 0.044715 * x * x)
     ),
@@ -532,6 +652,14 @@ GELU_EXACT: Wrong = {
     ),
     "this is the slope of ReLU": _of_x(lambda x, phi: x > 0),
     "x Φ′ is subtracted: added": _of_x(lambda x, phi: phi - x * BELL * np.exp(-x * x / 2)),
+    "x Φ′ is there twice": _of_x(lambda x, phi: phi + 2 * x * BELL * np.exp(-x * x / 2)),
+    "Φ′ is exp(−x²)/√π, the slope of erf(x)/2: exp(−x²/2)/√(2π)": _of_x(
+        lambda x, phi: phi + x * np.exp(-x * x) / np.sqrt(np.pi)
+    ),
+    "x² stands in front of Φ′: x": _of_x(lambda x, phi: phi + x * x * BELL * np.exp(-x * x / 2)),
+    "the slope alone stands there: times dy": lambda dy, cache: ops.gelu_exact_backward(
+        np.ones_like(dy), cache
+    ),
     "Φ′ is Φ (1 − Φ), that of the logistic function: exp(−x²/2)/√(2π)": _of_x(
         lambda x, phi: phi + x * phi * (1 - phi)
     ),
@@ -543,6 +671,9 @@ RELU: Wrong = {
     "dy itself is cut at 0: it is x that decides": lambda dy, on: np.maximum(dy, 0),
     "the slope alone stands there: times dy": lambda dy, on: on * 1.0,
     "dy is cut at 0 as well": lambda dy, on: np.maximum(dy, 0) * on,
+    "a little comes through where x was not positive, as in a leaky ReLU: 0": lambda dy, on: (
+        dy * np.where(on, 1, 0.01)
+    ),
     "|dy| comes through: dy": lambda dy, on: np.abs(dy) * on,
     "dy has the other sign where x was not positive, as if |x| were derived": lambda dy, on: (
         np.where(on, dy, -dy)
@@ -556,6 +687,9 @@ TANH: Wrong = {
     "the cache holds y, and tanh is taken of it once more": lambda dy, y: (
         dy * (1 - np.tanh(y) ** 2)
     ),
+    "(1 − y)² stands where 1 − y² is expected": lambda dy, y: dy * (1 - y) ** 2,
+    "2 y (1 − y²) stands where 1 − y² is expected": lambda dy, y: dy * 2 * y * (1 - y * y),
+    "−2 y, the slope of 1 − y², stands where 1 − y² is expected": lambda dy, y: -2 * y * dy,
     "1 − y² is missing": lambda dy, y: dy,
     "this is y² − 1: the sign": lambda dy, y: dy * (y * y - 1),
     "dy is squared, too": lambda dy, y: dy * dy * (1 - y * y),
@@ -597,6 +731,7 @@ STUDENTS: dict[str, Wrong] = {
     "smoothed_cross_entropy": SMOOTHED,
     "nll": NLL,
     "linear": LINEAR,
+    "output": OUTPUT,
     "embedding": EMBEDDING,
     "positions": POSITIONS,
     "layer_norm": LAYER_NORM,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +73,14 @@ class Exercise:
             for c in cases
         ]
 
+    @cached_property
+    def mistaken(self) -> list[tuple[str, list["Outcome"]]]:
+        """What each mistake, and each pair, makes of every case."""
+        return [
+            (sentence, [_outcome(function, c.args, []) for c in self.asked])
+            for sentence, function in self.wrong()
+        ]
+
     def wrong(self) -> Iterator[tuple[str, Callable[..., Any]]]:
         """Every mistake, then every two that can be made at once."""
         for sentence, made in self.mistakes.items():
@@ -120,7 +128,7 @@ def check(yours: Callable[..., Any], asked: Exercise | Iterable[Case | tuple[Any
     lines = [f"for {_shown(cases[first].args, names)}", problems[first]]
     if all(problem == NOTHING for problem in problems):
         return Verdict(name, "wrong", "\n".join(lines))
-    if reason := _reason(exercise, did, wrong, names):
+    if reason := _reason(exercise, yours, did, wrong, names):
         lines.append(f"The reason: {reason}.")
     elif cases[first].hint:
         lines.append(f"About this case: {cases[first].hint.rstrip('.')}.")
@@ -287,41 +295,74 @@ def _short(x: Any) -> str:
 # ---- the reason ------------------------------------------------------------------------------
 
 
-def _reason(exercise: Exercise, did: list[Outcome], wrong: list[int], names: list[str]) -> str:
+def _reason(
+    exercise: Exercise,
+    yours: Callable[..., Any],
+    did: list[Outcome],
+    wrong: list[int],
+    names: list[str],
+) -> str:
     """The mistake that explains every case, in words; "" where none is known."""
     raises = all(did[i].error for i in wrong)  # as a rule its line says it all
     if changed := sorted({name for outcome in did for name in outcome.changed}):
         copies = " and ".join(f"{name} = {name}.copy()" for name in changed)
         return f"it changes its argument {' and '.join(changed)}; work on a copy, {copies}"
-    for sentence, function in exercise.wrong():
-        theirs = (_outcome(function, c.args, []) for c in exercise.asked)
-        if all(
-            _alike(mine, other, strict=raises) for mine, other in zip(did, theirs, strict=False)
-        ):
-            return sentence
-    return "" if raises else _related(exercise, did, names)
+    for loose in (False, True):
+        for sentence, theirs in exercise.mistaken:
+            if any(loose and _tells(did[i]) for i in wrong) or not loose:
+                pairs = zip(did, theirs, strict=True)
+                if all(_alike(mine, other, loose) for mine, other in pairs):
+                    return sentence
+    if raises:
+        return ""
+    return _related(exercise, did, names) or _unused(exercise, yours, names)
 
 
-def _alike(mine: Outcome, theirs: Outcome, strict: bool) -> bool:
-    """Whether a mistake gives the same; where a reader's function raises, anything may be meant
-    unless that is all that is wrong with it."""
-    if mine.error is not None:
-        return not strict or type(mine.error) is type(theirs.error)
-    if theirs.error is not None or mine.result is None:
-        return False
+def _tells(outcome: Outcome) -> bool:
+    """Whether a wrong result is made of numbers, by which a mistake is recognised."""
+    x = None if outcome.error else _numbers(outcome.result)
+    return x is not None and x.dtype.kind != "c" and bool(np.isfinite(x).all())
+
+
+def _alike(mine: Outcome, theirs: Outcome, loose: bool) -> bool:
+    """Whether a mistake gives the same. loose: where the reader's function raises, or gives nan,
+    anything may be meant."""
+    if loose and not _tells(mine):
+        return True
+    if mine.error is not None or theirs.error is not None:
+        return type(mine.error) is type(theirs.error)
     x, y = _numbers(mine.result), _numbers(theirs.result)
-    if (
-        x is None
-        or y is None
-        or x.shape != y.shape
-        or (x.dtype.kind == "c") != (y.dtype.kind == "c")
-    ):
+    if x is None or y is None or x.shape != y.shape:
+        return False
+    if (x.dtype.kind == "c") != (y.dtype.kind == "c"):
         return False
     with np.errstate(all="ignore"):
         undefined = (np.isnan(x) | np.isnan(y)) & ~np.isfinite(x) & ~np.isfinite(y)
         size = np.max(np.abs(y * 1.0), initial=0.0, where=np.isfinite(y))
         near = np.abs(x * 1.0 - y) <= (SINGLE if x.dtype == np.float32 else TOLERANCE) * size
     return bool(np.all(undefined | (x == y) | (near & np.isfinite(y))))
+
+
+def _unused(exercise: Exercise, yours: Callable[..., Any], names: list[str]) -> str:
+    """Which argument changes the expected result and never that of the reader's function."""
+    cases = exercise.asked
+    for i, name in enumerate(names[: min(len(c.args) for c in cases)]):
+        moved = 0
+        for one, other in pairwise([*cases, cases[0]]):
+            args = (*one.args[:i], other.args[i], *one.args[i + 1 :])
+            if np.shape(args[i]) == np.shape(one.args[i]) and _same(args[i], one.args[i]):
+                continue
+            due = [_outcome(exercise.solution, a, []) for a in (one.args, args)]
+            mine = [_outcome(yours, a, []) for a in (one.args, args)]
+            if any(o.error for o in (*due, *mine)) or _alike(due[0], due[1], False):
+                continue
+            if not _alike(mine[0], mine[1], False):
+                break
+            moved += 1
+        else:
+            if moved > 1:
+                return f"the argument {name} has no effect: the answer is the same whatever it is"
+    return ""
 
 
 def _related(exercise: Exercise, did: list[Outcome], names: list[str]) -> str:
@@ -336,8 +377,9 @@ def _related(exercise: Exercise, did: list[Outcome], names: list[str]) -> str:
         return ""  # a single number is in a hundred relations to another
     if found := relation(pairs):
         return found
+    largest = max(map(abs, values))
     gaps = [
-        np.max(np.abs(p.mine - p.expected), initial=0.0) / (np.max(np.abs(p.expected)) + 1e-300)
+        np.max(np.abs(p.mine - p.expected)) / (np.max(np.abs(p.expected)) or largest)
         for p in pairs
         if p.mine.shape == p.expected.shape and p.expected.size
     ]

@@ -48,6 +48,17 @@ def _central(
     return slope
 
 
+class _Halves:
+    """f, of which every second value is divided by 2h."""
+
+    def __init__(self, f: Callable[..., Any], h: float) -> None:
+        self.f, self.h, self.calls = f, h, 0
+
+    def __call__(self, x: Any) -> Any:
+        self.calls += 1
+        return self.f(x) if self.calls % 2 else self.f(x) / (2 * self.h)
+
+
 def _all_at_once(f: Callable[..., Any], x: Any, h: float = 1e-5) -> Any:
     return (f(x + h) - f(x - h)) / (2 * h)
 
@@ -72,6 +83,9 @@ CENTRAL_DIFFERENCE = Exercise(
         "it is divided by 2 where 2h is expected": dict(over=lambda h: 2.0),
         "it is not divided by 2h": dict(over=lambda h: 1.0),
         "(…)/2*h multiplies by h: write / (2 * h)": dict(over=lambda h: 2 / h),
+        "a bracket is missing: (f(x + h) − f(x − h)) / (2h) divides the whole difference": (
+            lambda f, x, h=1e-5: _central(_Halves(f, h), x, h, over=lambda h: 1.0)
+        ),
         "it is divided by h²": dict(over=lambda h: h * h),
         "the sign is wrong: f(x + h) − f(x − h)": dict(up=-1, down=-1),
         "an entry is not put back before the next one is moved": dict(restored=False),

@@ -96,6 +96,9 @@ BIGRAM = Exercise(
         "one is added after the division: add it to the counts": lambda ids, V: (
             _counts(ids, V) / np.maximum(_counts(ids, V).sum(axis=1, keepdims=True), 1) + 1
         ),
+        "one is added after the division, and rows without a count are 0/0: add it to the counts": (
+            lambda ids, V: _bigram(ids, V, add=0) + 1
+        ),
         "the ones are missing in the sum of the row: add V there, too": lambda ids, V: (
             (_counts(ids, V) + 1) / np.maximum(_counts(ids, V).sum(axis=1, keepdims=True), 1)
         ),
@@ -165,6 +168,9 @@ TRIGRAM = Exercise(
         "the whole table sums to 1: for each pair u, v the probabilities of w should": dict(
             axis=None
         ),
+        "the sum runs over u and v: for each pair u, v the probabilities of w should sum to 1": (
+            dict(axis=(0, 1))
+        ),
         "the sum runs over v and w: for each pair u, v the probabilities of w should sum to 1": (
             dict(axis=(1, 2))
         ),
@@ -216,7 +222,10 @@ ENTROPY = Exercise(
         case(np.full(6, 1 / 6)),
         case(np.array([0.7, 0.3])),
         case(np.array([0.0, 1.0, 0.0]), hint="0 log 0 counts as 0, and np.log(0) is −∞"),
-        case(np.array([0.1, 0.2, 0.0, 0.3, 0.4])),
+        case(
+            np.array([0.1, 0.2, 0.0, 0.3, 0.4]),
+            hint="0 log 0 counts as 0, and the others still count",
+        ),
         case(np.array([1.0]), hint="what is certain has entropy 0"),
     ],
     {
@@ -303,6 +312,9 @@ PERPLEXITY = Exercise(
         ),
         "the losses per word are added up: add nats and tokens up first, then divide": (
             lambda nats, tokens: np.exp(np.sum(nats / tokens))
+        ),
+        "exp stands before the sum and the division: add up and divide first": (
+            lambda nats, tokens: np.sum(np.exp(nats)) / np.sum(tokens)
         ),
         "exp stands before the division: divide first": (
             lambda nats, tokens: np.exp(np.sum(nats)) / np.sum(tokens)

@@ -48,6 +48,10 @@ LARGEST_RATE = Exercise(
         "this is the best rate of momentum-free descent, 2/(max + min): it is not the border": (
             lambda c: 2 / (c.max() + c.min())
         ),
+        "the largest curvature is multiplied by 2: 2 over it": lambda c: 2 * c.max(),
+        "this is max/min, how stretched the valley is: 2 over max is the rate": lambda c: (
+            c.max() / c.min()
+        ),
         "this is the largest curvature: 2 over it is the rate": lambda c: c.max(),
     },
 )
@@ -115,6 +119,11 @@ def _kept_hats(gs: Any, rate: float) -> Any:
     return p
 
 
+def _adam_afresh(g: float, rate: float, t: int) -> float:
+    m, v = 0.1 * g / (1 - 0.9**t), 0.001 * g * g / (1 - 0.999**t)
+    return -rate * m / (math.sqrt(v) + 1e-8)
+
+
 ADAM = Exercise(
     _adam,
     [
@@ -138,6 +147,11 @@ ADAM = Exercise(
         "β1 and β2 are exchanged": dict(beta1=0.999, beta2=0.9),
         "β2 is 0.99 where 0.999 is expected": dict(beta2=0.99),
         "β1 is 0.99 where 0.9 is expected": dict(beta1=0.99),
+        "β2 is 0.9 where 0.999 is expected": dict(beta2=0.9),
+        "β1 is 0.999 where 0.9 is expected": dict(beta1=0.999),
+        "m and v begin from 0 at every step: they are kept": lambda gs, rate: sum(
+            _adam_afresh(g, rate, t) for t, g in enumerate(gs, start=1)
+        ),
         "v averages |g|: the square g² is expected": dict(power=1),
         "m is 0.9 m + g: the new gradient has the weight 1 − β1": dict(fresh_m=1.0),
         "v is 0.999 v + g²: the new square has the weight 1 − β2": dict(fresh_v=1.0),
@@ -194,6 +208,9 @@ CLIP = Exercise(
         ),
         "the length is the largest |g|: the root of the sum of squares is expected": dict(
             norm=lambda g: np.abs(g).max()
+        ),
+        "np.linalg.norm(g, 1) adds up |g|, of a matrix by columns: np.linalg.norm(g)": dict(
+            norm=lambda g: np.linalg.norm(g, 1)
         ),
         "the root is missing: the length is √Σ g²": dict(norm=lambda g: (g * g).sum()),
         "the length is the root of the mean of squares: of their sum": dict(

@@ -109,6 +109,11 @@ LOSS = Exercise(
         "the logarithm is to base 2: np.log is expected, for nats": dict(log=np.log2),
         "the logarithm is to base 10: np.log is expected, for nats": dict(log=np.log10),
         "the median is taken: the mean": dict(over=np.median),
+        "logits[:, :, targets] takes every target at every position: each position has its own": (
+            lambda logits, targets: np.mean(
+                np.log(np.exp(logits).sum(axis=-1))[..., None, None] - logits[:, :, targets]
+            )
+        ),
         "log Σ exp is missing: these are the logits of the targets": lambda logits, targets: (
             -_taken(logits, targets).mean()
         ),
@@ -212,6 +217,12 @@ PARAMETERS = Exercise(
         "E is counted twice: it embeds and predicts": dict(E=2),
         "P is missing: N C": dict(P=0),
         "P is counted twice": dict(P=2),
+        "P has N rows of C numbers: N are counted": lambda V, C, L, N: (
+            _parameters(V, C, L, N) - N * C + N
+        ),
+        "E has V rows of C numbers: V are counted": lambda V, C, L, N: (
+            _parameters(V, C, L, N) - V * C + V
+        ),
         "L is missing: each layer has a block of its own": lambda V, C, L, N: _parameters(
             V, C, 1, N
         ),

@@ -155,6 +155,10 @@ CONTEXTS = Exercise(
         ),
         "the mask selects who may not look: np.where(mask, scores, −∞) keeps the scores where it "
         "is True": dict(mask=lambda T: ~causal_mask(T)),
+        "a position may look at itself: j ≤ i, not j < i; the first one, hidden from all, now sees "
+        "everybody": lambda e: _contexts(
+            e, blocked=-1e9, mask=lambda T: np.tri(T, k=-1, dtype=bool)
+        ),
         "each position looks only at itself": lambda e: e.copy(),
         "masked scores are set to 0, and e^0 is 1: set them to −∞": dict(blocked=0.0),
         "masked scores are set to −1, which hides nobody: set them to −∞": dict(blocked=-1.0),
@@ -215,6 +219,12 @@ MODEL = Exercise(
         ),
         "the last word alone predicts: its context c is left out": lambda E, ids: _softmax(
             E @ E[ids][-1]
+        ),
+        "the plain sum of the words predicts: the weights are the softmax of the scores": (
+            lambda E, ids: _softmax(E @ E[ids].sum(axis=0))
+        ),
+        "the first word asks: the query is the last word": lambda E, ids: _softmax(
+            E @ (_softmax(E[ids] @ E[ids][0]) @ E[ids])
         ),
         "the plain mean of the words predicts: the weights are the softmax of the scores": (
             lambda E, ids: _softmax(E @ E[ids].mean(axis=0))
@@ -289,6 +299,7 @@ DZ = Exercise(
         "this is the loss, −log p": lambda p, y: -np.log(p[y]),
         "the word before is taken: ids count from 0": lambda p, y: _dz(p, y - 1),
         "the word after is taken: ids count from 0": lambda p, y: _dz(p, (y + 1) % len(p)),
+        "p itself is subtracted at the word that came: 1 is": lambda p, y: p - _at(p, y, p[y]),
         "p(1 − p) is the slope of the logistic function: here it is p − 1 and p": lambda p, y: (
             p * (1 - p)
         ),

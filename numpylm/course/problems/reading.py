@@ -67,6 +67,11 @@ INPUTS = Exercise(
                 chosen, np.where(fate < 0.9, drawn, ids), ids
             )
         ),
+        "tokens that are not chosen get drawn words, too: they stay": (
+            lambda ids, chosen, fate, drawn, mask_id: np.where(
+                chosen & (fate < 0.8), mask_id, np.where(fate < 0.9, drawn, ids)
+            )
+        ),
         "drawn words are put in where the mask is expected, and the mask where a drawn word is": (
             lambda ids, chosen, fate, drawn, mask_id: np.where(
                 chosen, np.where(fate < 0.8, drawn, np.where(fate < 0.9, mask_id, ids)), ids

@@ -109,6 +109,10 @@ VALUE_MAP = Exercise(
         "it is multiplied by E on the right, not by its inverse: W = E⁻¹ Z (E⁻¹)ᵀ": lambda E, Z: (
             np.linalg.inv(E) @ Z @ E.T
         ),
+        "nothing is inverted: this is Z": lambda E, Z: Z.copy(),
+        "the two inverses stand on one side: W = E⁻¹ Z (E⁻¹)ᵀ": lambda E, Z: (
+            np.linalg.inv(E @ E.T) @ Z
+        ),
         "Z is inverted, too: W = E⁻¹ Z (E⁻¹)ᵀ": lambda E, Z: np.linalg.pinv(E @ Z @ E.T),
         "each entry of E is inverted, 1/E: the inverse of the matrix is np.linalg.inv(E)": (
             lambda E, Z: (1 / E) @ Z @ (1 / E).T

@@ -110,6 +110,9 @@ SMOOTHED_TARGETS = Exercise(
         "every other word gets epsilon, and the right one 1 − epsilon: epsilon is divided by V": (
             lambda y, V, epsilon: np.where(np.eye(V)[y] == 1, 1 - epsilon, epsilon)
         ),
+        "the right word is missing: this is epsilon/V everywhere": lambda y, V, epsilon: np.full(
+            (len(y), V), epsilon / V
+        ),
         "nothing is smoothed": lambda y, V, epsilon: np.eye(V)[y],
         "epsilon is spread over no one: epsilon/V is missing": lambda y, V, epsilon: (
             (1 - epsilon) * np.eye(V)[y]
