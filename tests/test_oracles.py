@@ -4,6 +4,8 @@ code, and each of them sees mistakes that no other sees."""
 import math
 import re
 from collections import defaultdict
+from functools import partial
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from numpylm.checks.oracles import (
     MEMORY,
     ORACLES,
     Kills,
+    Question,
     adjoint,
     all_cases,
     all_subjects,
@@ -31,6 +34,7 @@ from numpylm.checks.oracles import (
 )
 from numpylm.course import course_figures
 from numpylm.course.notation import FORMULAS
+from numpylm.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -418,3 +422,14 @@ def test_every_formula_of_pytorch_has_the_gradients_of_ops():
             strict=True,
         ):
             assert equal(leaf.numpy(), dx), case.name
+
+
+def test_an_op_without_a_second_formula_is_no_mistake_but_a_missing_check():
+    module = ModuleType("mine")
+    module.doubled_forward = lambda x: (2 * x, None)
+    module.doubled_backward = lambda dy, cache: 2 * dy
+    case = OpCase("doubled", "", (np.array([[0.3, -1.0], [2.0, 0.7]]),), module)
+    question = Question("adjoint", case.name, partial(adjoint, case))
+    with pytest.raises(InputError, match="the check is missing: doubled has no second formula"):
+        question.fails()
+    assert Question("central", "one that raises", lambda: 1 / 0 > 0).fails()

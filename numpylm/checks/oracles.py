@@ -9,7 +9,7 @@ and for optimizers, which have no gradient, `recurrence`: the same in plain floa
 A check that cannot fail proves nothing, so each of them must see mistakes that no other sees.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arrays import Array
+from ..errors import InputError
 from ..gradcheck import METHODS, Known
 from . import invariants_llama, invariants_models  # noqa: F401  enlist their invariants
 from .dual_numbers import Dual
@@ -65,6 +66,20 @@ def numeric(case: GradientCase, method: str, known: Known | None = None) -> bool
     return not case.check(methods=[method], known=known).passed
 
 
+class MissingCheckError(InputError):
+    """There is nothing that the code could be held to."""
+
+
+def _second(formulas: Mapping[str, Callable[..., Any]], subject: str) -> Callable[..., Any]:
+    """The second formula of an op or model. Raises MissingCheckError where there is none."""
+    if subject not in formulas:
+        raise MissingCheckError(
+            f"the check is missing: {subject} has no second formula to be held to; write one "
+            "beside those of second_formulas.py, and add it to ALL_FORMULAS or ALL_LOSSES"
+        )
+    return formulas[subject]
+
+
 def adjoint(case: GradientCase) -> bool:
     """Whether ⟨u, J v⟩ ≠ ⟨Jᵀu, v⟩ for random u and v: one number for a model, one for each array
     of an op."""
@@ -75,7 +90,9 @@ def adjoint(case: GradientCase) -> bool:
         grads = case.model.loss_backward(stored)
         v = {name: rng.normal(size=x.shape) for name, x in params.items()}
         moved = {name: Dual(x, v[name]) for name, x in params.items()}
-        loss = ALL_LOSSES[subject_of(case)](moved, case.model.config, *deepcopy(case.batch))
+        loss = _second(ALL_LOSSES, subject_of(case))(
+            moved, case.model.config, *deepcopy(case.batch)
+        )
         return _differ(loss.slope, [grads[name] * v[name] for name in params])
     places = [i for i, arg in enumerate(case.args) if _is_float(arg)]
     y, stored = case.forward(*deepcopy(case.args))
@@ -88,7 +105,9 @@ def adjoint(case: GradientCase) -> bool:
             Dual(arg, v_i if i == j else None) if j in places else deepcopy(arg)
             for j, arg in enumerate(case.args)
         ]
-        if np.shape(dx) != v_i.shape or _differ(u * ALL_FORMULAS[case.op](*args).slope, [dx * v_i]):
+        if np.shape(dx) != v_i.shape or _differ(
+            u * _second(ALL_FORMULAS, case.op)(*args).slope, [dx * v_i]
+        ):
             return True
     return False
 
@@ -114,10 +133,15 @@ class Question(NamedTuple):
     contradicts: Callable[[], bool]
 
     def fails(self) -> bool:
-        """An error counts as well: code that does not even run is seen."""
+        """An error counts as well: code that does not even run is seen.
+
+        Raises MissingCheckError where there is no second formula: that says nothing of the code.
+        """
         try:
             with np.errstate(all="ignore"):
                 return self.contradicts()
+        except MissingCheckError:
+            raise
         except Exception:  # a mistake may lead to any
             return True
 
