@@ -12,7 +12,9 @@ from typing import Any
 from .errors import InputError
 
 
-def side_by_side(function: Callable[..., Any], jobs: Sequence[tuple], processes: int) -> list[Any]:
+def side_by_side(
+    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], processes: int
+) -> list[Any]:
     """function(*job) of every job, in their order, in new processes; with one, in this one.
 
     New processes read the script that called this, so a script calls it under

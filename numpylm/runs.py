@@ -91,7 +91,8 @@ class Run(Training):
         self.lock = FolderLock(self.folder)
         self.saved_as: tuple[int, ...] | None = None  # the checkpoint that this run continues
         self.log_note = ""  # what is missing in the log
-        self.stop, self.line = Stop(), {}  # the line of a step that is not in the log yet
+        self.stop = Stop()
+        self.line: dict[str, Any] = {}  # of a step that is not in the log yet
 
     @property
     def checkpoint(self) -> Path:

@@ -402,10 +402,12 @@ def test_the_command_writes_the_book_and_says_where(small, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["book"]
 
 
-def test_a_new_book_takes_the_place_of_the_old_one_as_a_whole(small, tmp_path):
+def test_a_new_book_takes_the_place_of_the_old_one_as_a_whole(monkeypatch, tmp_path):
     folder = tmp_path / "book"
+    monkeypatch.setattr(book, "contents", lambda index: {"index.html": "", "gone.html": "old"})
     book.write_book(folder)
-    (folder / "gone.html").write_text("old", encoding="utf-8")
+    assert (folder / "gone.html").exists()
+    monkeypatch.setattr(book, "contents", lambda index: {"index.html": "new"})
     assert [path.name for path in book.write_book(folder)] == ["index.html"]
     assert not (folder / "gone.html").exists()
 
@@ -415,6 +417,60 @@ def test_a_folder_that_holds_something_else_is_left_alone(small, tmp_path):
     with pytest.raises(InputError, match="is there and is no book"):
         book.write_book(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("name", ["entries.js", "notes.txt", "figures/mine.png"])
+def test_what_the_book_has_not_written_is_never_deleted(small, tmp_path, name):
+    folder = tmp_path / "book"
+    if name != "entries.js":  # beside a book; otherwise a folder of a reader's own
+        book.write_book(folder)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=f"holds {name}"):
+        book.write_book(folder)
+    assert (folder / name).read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_without_an_exchange_the_old_book_comes_back(small, tmp_path, monkeypatch, killed):
+    class Killed(BaseException):
+        pass
+
+    folder, rename = tmp_path / "book", Path.rename
+    book.write_book(folder)
+
+    def fail(self, target):
+        if self.name == "new":
+            raise Killed if killed else OSError("no")
+        return rename(self, target)
+
+    monkeypatch.setattr(book, "contents", lambda index: {"index.html": "newer"})
+    with monkeypatch.context() as patch:
+        patch.setattr(book, "EXCHANGE", 1 << 20)  # which no system knows
+        patch.setattr(Path, "rename", fail)
+        if killed:  # and nothing is tidied up
+            patch.setattr(book.tempfile, "TemporaryDirectory", lambda **k: Kept(tmp_path))
+        with pytest.raises(Killed if killed else InputError):
+            book.write_book(folder)
+    if not killed:
+        assert (folder / "index.html").read_text(encoding="utf-8") == "new"
+    book.write_book(folder)
+    assert (folder / "index.html").read_text(encoding="utf-8") == "newer"
+    assert [path.name for path in tmp_path.iterdir()] == ["book"]
+
+
+class Kept:
+    """A folder that a kill leaves."""
+
+    def __init__(self, parent):
+        self.path = parent / f"{book.SCRATCH}12"
+
+    def __enter__(self):
+        self.path.mkdir()
+        return str(self.path)
+
+    def __exit__(self, *error):
+        return None
 
 
 def test_a_page_that_cannot_be_written_is_named_and_the_old_book_stays(

@@ -6,8 +6,10 @@ It is written as a whole or not at all: into a folder of its own, which then tak
 old one. It opens from the file system; nothing in it is loaded from anywhere else.
 """
 
+import ctypes
 import json
 import os
+import shutil
 import tempfile
 from html import unescape
 from pathlib import Path
@@ -15,6 +17,8 @@ from pathlib import Path
 from ..checks.mutants import MUTANTS
 from ..course.notation import FORMULAS, resolve
 from ..errors import InputError
+from ..files import flush_folder, read_json, write_whole
+from ..locks import FolderLock
 from . import overview
 from .index import Index, ids_in, page_of, plain
 from .notebook_pages import address, notebook_page, notebooks_page
@@ -22,7 +26,10 @@ from .pages import module_page
 from .walk import walk_page, walk_script
 
 FILES = Path(__file__).parent / "files"
-MARK = "entries.js"  # a folder that holds it, or that is empty, is ours to replace
+MARK = "entries.js"
+MANIFEST = ".book.json"  # the files that write_book wrote: they alone are its to delete
+SCRATCH, OF, LOCK = ".numpylm-book-", ".numpylm-book", ".numpylm-book.lock"  # while it writes
+HERE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 
 def write_book(folder: Path, index: Index | None = None) -> list[Path]:
@@ -32,30 +39,79 @@ def write_book(folder: Path, index: Index | None = None) -> list[Path]:
     folder that holds something else; the folder is then unchanged.
     """
     folder = folder.resolve()
-    if folder.exists() and not _ours(folder):
-        raise InputError(f"{folder} is there and is no book: name another folder with --out")
+    _require_ours(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".book-", dir=folder.parent) as scratch:
-            made = Path(scratch) / "new"
-            for name, content in contents(index or Index()).items():
-                _write(made / name, content)
-            if folder.exists():
-                folder.rename(Path(scratch) / "old")
-            made.rename(folder)
+        with FolderLock(folder.parent, LOCK):
+            _tidy(folder)
+            with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder.parent) as scratch:
+                (Path(scratch) / OF).write_text(folder.name, encoding="utf-8")
+                made = Path(scratch) / "new"
+                book = contents(index or Index())
+                _write(made / MANIFEST, json.dumps(sorted([*book, MANIFEST]), indent=0))
+                for name, content in book.items():
+                    _write(made / name, content)
+                _require_ours(folder)  # it may have changed while the pages were made
+                _put(made, folder)
+                flush_folder(folder.parent)
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error}; choose another --out") from error
     return sorted(folder.glob("*.html"))
 
 
-def _ours(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / MARK).exists() or not os.listdir(folder))
+def _require_ours(folder: Path) -> None:
+    """InputError where the folder holds anything that write_book has not written."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is there and is no book: name another folder with --out")
+    there = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()]
+    listed = read_json(folder / MANIFEST) if MANIFEST in there else []
+    if foreign := sorted(set(there) - {name for name in listed if isinstance(name, str)}):
+        raise InputError(
+            f"{folder} is there and is no book that this command wrote, for it holds {foreign[0]}: "
+            "move that, or name another folder with --out"
+        )
+
+
+def _tidy(folder: Path) -> None:
+    """Finish what a killed write_book has left beside the folder."""
+    for scratch in folder.parent.glob(f"{SCRATCH}*"):
+        try:
+            ours = (scratch / OF).read_text(encoding="utf-8") == folder.name
+        except (OSError, ValueError):
+            continue
+        if ours and not folder.exists() and (scratch / "old").exists():
+            (scratch / "old").rename(folder)
+        if ours:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _put(made: Path, folder: Path) -> None:
+    """Put a new folder in the place of an old one: in one step where the system can exchange two.
+
+    Elsewhere the old one is moved away first, and comes back where the second step fails; after a
+    kill between the two, the next write_book brings it back. Source: renameat2(2).
+    """
+    if not folder.exists():
+        made.rename(folder)
+        return
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    if renameat2 and not renameat2(HERE, bytes(made), HERE, bytes(folder), EXCHANGE):
+        return
+    old = made.with_name("old")
+    folder.rename(old)
+    try:
+        made.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
 
 
 def _write(path: Path, content: str | bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        write_whole(path, content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise InputError(f"the page {path.name} cannot be written: {error}") from error
 
