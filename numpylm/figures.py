@@ -5,6 +5,7 @@ ASCII, so that no font lacks it.
 """
 
 import io
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle
@@ -382,13 +383,23 @@ def drawing_folder(folder: Path) -> Path:
     To be asked before what will be drawn is computed; InputError if they cannot.
     """
     try:
-        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        tempfile.TemporaryFile(dir=there).close()
+        tempfile.TemporaryFile(dir=_there(folder)).close()
     except OSError as error:
         raise InputError(
             f"cannot draw into {folder}: {error.strerror or error}. Nothing has been computed yet: "
             "make room, or choose another --out"
         ) from error
+    return folder
+
+
+def _there(folder: Path) -> Path:
+    """The first of a path and its parents that is there, if only as a link that leads nowhere."""
+    for path in (folder, *folder.absolute().parents):
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        return path
     return folder
 
 

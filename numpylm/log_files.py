@@ -2,6 +2,7 @@
 
 import json
 import os
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,13 @@ def mended(path: Path, steps: int) -> tuple[bytes, str]:
         line = _line(text)
         if line is not None and line["step"] <= steps:
             found.setdefault(int(line["step"]), text)
-    missing = [step for step in range(1, steps + 1) if step not in found]
-    note = (
-        f"{path.name} lacks {len(missing):,} of {steps:,} steps, the first is {missing[0]:,}: "
-        "they were lost, and are left out"
-        if missing
-        else ""
-    )
+    note = ""
+    if missing := steps - len(found):
+        first = next(step for step in count(1) if step not in found)
+        note = (
+            f"{path.name} lacks {missing:,} of {steps:,} steps, the first is {first:,}: they were "
+            "lost, and are left out"
+        )
     return b"".join(found[step] + b"\n" for step in sorted(found)), note
 
 

@@ -190,6 +190,8 @@ class Run(Training):
         try:
             config = TrainConfig.from_dict(about["train"])
             config = config if steps is None else replace(config, steps=steps)
+            if config.steps < about["step"]:
+                raise InputError(f"it has done {about['step']} steps of {config.steps}")
             rng = np.random.default_rng()
             rng.bit_generator.state = about["rng"]
             if corpus is None:

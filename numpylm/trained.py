@@ -12,6 +12,7 @@ from .attention_lm import AttentionLM
 from .bert import BERT, BERTForMaskedLM
 from .bert_heads import BERTForClass, BERTForSpan
 from .checkpoints import load_checkpoint, unpack
+from .config import MOST
 from .errors import InputError
 from .gpt import GPT
 from .llama import Llama
@@ -82,7 +83,7 @@ def _trained(tensors: Mapping[str, Array], about: dict[str, Any], given: Any) ->
         parts[part if part != "moments" else "optimizer"][rest] = tensor
     if lacking := {"train", "corpus", "corpus_digest", "step", "rng", "tokenizer"} - set(about):
         raise InputError(f"its description lacks {', '.join(sorted(lacking))}")
-    if not isinstance(about["step"], int) or about["step"] < 0:
+    if type(about["step"]) is not int or not 0 <= about["step"] <= MOST:
         raise InputError(f"its step is {about['step']!r}, which is no count")
     model = _model(about, parts["params"], given)
     tokenizer = about["tokenizer"]
