@@ -679,3 +679,8 @@ def test_the_exercise_of_notebook_3_names_the_forgotten_transpose(wrong, word):
     assert verdict.state == "wrong"
     assert word in verdict.says and "without its transpose" in verdict.says
     assert "in line" in verdict.says
+
+
+def test_a_loss_is_asked_with_upstream_gradients_of_both_signs():
+    found = diagnose("cross_entropy", lambda dL, cache: cross_entropy_backward(abs(dL), cache))
+    assert not found.right

@@ -315,7 +315,11 @@ def _reason(
                     return sentence
     if raises:
         return ""
-    return _related(exercise, did, names) or _unused(exercise, yours, names)
+    return (
+        _related(exercise, did, names)
+        or _related_to_a_mistake(exercise, did, names)
+        or _unused(exercise, yours, names)
+    )
 
 
 def _tells(outcome: Outcome) -> bool:
@@ -362,6 +366,25 @@ def _unused(exercise: Exercise, yours: Callable[..., Any], names: list[str]) -> 
         else:
             if moved > 1:
                 return f"the argument {name} has no effect: the answer is the same whatever it is"
+    return ""
+
+
+def _related_to_a_mistake(exercise: Exercise, did: list[Outcome], names: list[str]) -> str:
+    """A known mistake whose numbers have another sign, or a factor, besides."""
+    for sentence, theirs in exercise.mistaken[: len(exercise.mistakes)]:
+        if not all(map(_tells, [*did, *theirs])):
+            continue
+        pairs = [
+            Pair(
+                _numbers(mine.result) * 1.0,
+                _numbers(other.result) * 1.0,
+                dict(zip(names, c.args, strict=False)),
+            )
+            for mine, other, c in zip(did, theirs, exercise.asked, strict=True)
+        ]
+        words = relation(pairs)
+        if any(sign in words for sign in ("the sign is wrong", "to base", "times too")):
+            return f"{sentence}; and besides, {words}"
     return ""
 
 

@@ -96,6 +96,15 @@ CENTRAL_DIFFERENCE = Exercise(
         "all entries are moved at once: each must be moved by itself": lambda f, x, h=1e-5: np.full(
             x.shape, _all_at_once(f, x, h)
         ),
+        "this is the second derivative, (f(x + h) − 2 f(x) + f(x − h))/h²: the first": (
+            lambda f, x, h=1e-5: (
+                (
+                    _central(f, x, h, down=0, over=lambda h: 1.0)
+                    - _central(f, x, h, up=0, over=lambda h: 1.0)
+                )
+                / h**2
+            )
+        ),
         "the step is relative to x, h x: h alone is expected": lambda f, x, h=1e-5: _relative(
             f, x, h
         ),

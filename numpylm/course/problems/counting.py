@@ -107,6 +107,9 @@ BIGRAM = Exercise(
         ),
         "1/V is added to each count where 1 is expected": lambda ids, V: _bigram(ids, V, add=1 / V),
         "V is added to each count where 1 is expected": lambda ids, V: _bigram(ids, V, add=V),
+        "one is not added to each count, and rows without a count are 0": lambda ids, V: (
+            _counts(ids, V) / np.maximum(_counts(ids, V).sum(axis=1, keepdims=True), 1)
+        ),
         "2 is added to each count where 1 is expected": dict(add=2),
         "it is divided by the number of words": lambda ids, V: (_counts(ids, V) + 1) / len(ids),
         "it is divided by the number of pairs": lambda ids, V: (

@@ -62,6 +62,9 @@ SCORES = Exercise(
         "the mask is one step too early: all s_ij are asked for": lambda e: np.where(
             causal_mask(len(e)), e @ e.T, -np.inf
         ),
+        "the scores of a word with itself are left out: all s_ij are asked for": lambda e: (
+            e @ e.T * (1 - np.eye(len(e)))
+        ),
         "the scores of later words are set to 0: all s_ij are asked for": lambda e: np.tril(
             e @ e.T
         ),
@@ -109,6 +112,13 @@ SOFTMAX = Exercise(
         "the sign is wrong: e^−s": lambda s: _softmax(-s),
         "the largest entry of a row becomes 1, and the others 0: softmax is soft": lambda s: (
             (s == s.max(axis=-1, keepdims=True)) * 1.0
+        ),
+        "1 is added to the sum: each row must sum to 1": lambda s: (
+            np.exp(s - s.max(axis=-1, keepdims=True))
+            / (
+                np.exp(s - s.max(axis=-1, keepdims=True)).sum(axis=-1, keepdims=True)
+                + np.exp(-s.max(axis=-1, keepdims=True))
+            )
         ),
         "it is divided by the mean of the row: divide by the sum": lambda s: (
             _softmax(s) * s.shape[-1]

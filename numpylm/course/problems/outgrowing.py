@@ -63,6 +63,9 @@ AVERAGE = Exercise(
         "the weighted shares are not added up": lambda grads, counts: (
             counts[:, None] / counts.sum() * grads
         ),
+        "the counts are squared in the weights": dict(
+            weights=lambda counts: counts**2 / (counts**2).sum()
+        ),
         "the weights are those of softmax": dict(
             weights=lambda counts: (
                 np.exp(counts - counts.max()) / np.exp(counts - counts.max()).sum()
@@ -248,6 +251,9 @@ SUM_OF_PATHS = Exercise(
         ).sum(axis=1),
         "the parts are in the order in which they came: sorted by quantity": (
             lambda which, parts, n: np.concatenate([parts, np.zeros((n, parts.shape[1]))])[:n]
+        ),
+        "the absolute values are added: the signs belong to the parts": lambda which, parts, n: (
+            _sum_of_paths(which, np.abs(parts), n)
         ),
         "parts are subtracted: added": lambda which, parts, n: -_sum_of_paths(which, parts, n),
         "the largest part of each quantity is taken: their sum": lambda which, parts, n: np.array(

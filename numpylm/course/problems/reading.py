@@ -225,6 +225,12 @@ SPAN = Exercise(
         "only spans of a single token are tried": lambda start, end: np.array(
             [(start + end).argmax()] * 2
         ),
+        "only spans of one and two tokens are tried: all pairs i ≤ j": lambda start, end: np.array(
+            max(
+                ((i, j) for i in range(len(start)) for j in range(i, min(i + 2, len(start)))),
+                key=lambda pair: start[pair[0]] + end[pair[1]],
+            )
+        ),
         "the product decides: the sum": dict(score=np.multiply),
         "the difference decides: the sum": dict(score=np.subtract),
         "the smallest sum is taken: the largest": lambda start, end: _smallest(start, end),
