@@ -1,7 +1,7 @@
 """Arrays -> pictures: a function draws one Figure; at the end, those of a run, and where they go.
 
-Colours are Okabe and Ito's, which differ for the colour-blind and in grey; text is mathematics and
-ASCII, so that no font lacks it.
+Colours are Okabe and Ito's, which differ for the colour-blind and in grey. Labels go through
+labels.py, so that any token can be drawn.
 """
 
 import io
@@ -23,6 +23,7 @@ from .corpora import landmarks
 from .errors import InputError
 from .files import write_whole
 from .gradcheck import central_difference, complex_step
+from .labels import font_family, in_legend, literal, mathematics, room, short_name
 from .languages import TOPICS
 from .log_files import log_lines
 
@@ -35,6 +36,7 @@ READABLE = 24  # tokens on the axes of an attention map; more would be a poster
 STYLE: dict[Any, Any] = {
     "figure.dpi": 120,
     "figure.constrained_layout.use": True,
+    "font.family": font_family(),
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -64,7 +66,8 @@ def loss_curve(lines: Sequence[Mapping[str, Any]], marks: Mapping[str, float]) -
             color=BLUE, marker="o", ms=4, label="held-out",
         )  # fmt: skip
         for (name, nats), dash in zip(marks.items(), ("--", ":", "-."), strict=False):
-            axes.axhline(nats, color="black", ls=dash, lw=1.2, label=f"{name}: {nats:.3f}")
+            label = f"{in_legend(name)}: {nats:.3f}"
+            axes.axhline(nats, color="black", ls=dash, lw=1.2, label=label)
         axes.set(xlabel="step", ylabel="loss (nats per token)", title="Training", xscale="log")
         axes.legend(frameon=False)
     return figure
@@ -92,14 +95,24 @@ def attention_map(a: Array, words: Sequence[str], title: str = "") -> Figure:
     """Who reads whom: row i, the query, spreads a weight of 1 over the keys j.   a (T, S)"""
     with rc_context(STYLE | {"axes.grid": False}):
         T, S = a.shape
-        figure, (axes,) = panels(1.6 + 0.75 * S, 1.2 + 0.6 * T)
+        labels = _labels("words", words, max(T, S))
+        more = room(labels)
+        figure, (axes,) = panels(1.6 + 0.75 * S + more, 1.2 + 0.6 * T + 0.7 * more)
         image = axes.imshow(a, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(S), words[:S], rotation=45, ha="right")
-        axes.set_yticks(range(T), words[:T])
+        axes.set_xticks(range(S), labels[:S], rotation=45, ha="right")
+        axes.set_yticks(range(T), labels[:T])
         _write_cells(axes, a, dark_below=0.5)
-        axes.set(xlabel="key $j$: who is read", ylabel="query $i$: who reads", title=title)
+        axes.set(xlabel="key $j$: who is read", ylabel="query $i$: who reads")
+        axes.set_title(mathematics(title))
         figure.colorbar(image, label="$a_{ij}$")
     return figure
+
+
+def _labels(name: str, words: Sequence[str], n: int) -> list[str]:
+    """Words as the labels of n rows or columns; InputError where they are fewer."""
+    if len(words) < n:
+        raise InputError(f"{name} must name each of {n} rows or columns, but are {len(words)}")
+    return [literal(word) for word in words[:n]]
 
 
 def _write_cells(axes: Axes, values: Array, dark_below: float) -> None:
@@ -119,7 +132,10 @@ def heatmaps(
     """
     with rc_context(STYLE | {"axes.grid": False}):
         width, height = 1.6 + 0.55 * len(columns), 1.0 + 0.4 * len(rows)
-        figure, axes = panels(width * len(tables), height, columns=len(tables))
+        names, across = ([short_name(text) for text in texts] for texts in (rows, columns))
+        more = room(across)
+        size = width * len(tables) + room(names), height + 0.7 * more
+        figure, axes = panels(*size, columns=len(tables))
         for ax, (title, table) in zip(axes, tables.items(), strict=True):
             signed, top = bool(table.min() < 0), np.abs(table).max() or 1.0
             low, cmap = (-top, "PuOr") if signed else (0, "cividis")
@@ -130,9 +146,10 @@ def heatmaps(
                 text = f"{x:+.{digits}f}" if signed else f"{x:.{digits}f}"
                 colour = "white" if white else "black"
                 ax.text(j, i, text, ha="center", va="center", color=colour, size=9)
-            ax.set_title(title)
-            ax.set_xticks(range(len(columns)), columns)
-            ax.set_yticks(range(len(rows)), rows if ax is axes[0] else [""] * len(rows))
+            ax.set_title(mathematics(title))
+            angle, side = (45, "right") if more else (0, "center")
+            ax.set_xticks(range(len(columns)), across, rotation=angle, ha=side)
+            ax.set_yticks(range(len(rows)), names if ax is axes[0] else [""] * len(rows))
             figure.colorbar(image, ax=ax)
     return figure
 
@@ -164,12 +181,12 @@ def embedding_plane(
         groups = groups or {"": symbols}
         for n, (name, members) in enumerate(groups.items()):
             rows = [symbols.index(word) for word in members if word in symbols]
-            axes.plot(
-                *places[rows].T, MARKERS[n % 6], color=COLOURS[n % 6], ms=8, alpha=0.8, label=name
-            )
+            x, y = places[rows].T
+            colour, label = COLOURS[n % 6], in_legend(name)
+            axes.plot(x, y, MARKERS[n % 6], color=colour, ms=8, alpha=0.8, label=label)
             if len(symbols) <= 100 and len(groups) == 1:
                 for row in rows:
-                    axes.annotate(_visible(symbols[row]), places[row], size=8)
+                    axes.annotate(literal(symbols[row]), places[row], size=8)
         if len(groups) > 1:
             axes.legend(frameon=False, ncols=2)
         for side, share in zip("xy", shares, strict=True):
@@ -177,14 +194,6 @@ def embedding_plane(
             axes.set(**{f"{side}label": f"{number} principal component ({share:.0%} of variance)"})
         axes.set_title("Embeddings $e_w$ of all words")
     return figure
-
-
-def _visible(symbol: str) -> str:
-    """A symbol as text that every font has and matplotlib does not read as mathematics."""
-    shown = (
-        symbol if symbol.isascii() and symbol.isprintable() and symbol.strip() else ascii(symbol)
-    )
-    return shown.replace("$", r"\$")
 
 
 def v_curve(f: Callable[[Array], Any], x: Array, exact: Array) -> Figure:
@@ -218,7 +227,8 @@ def four_paths(paths: Paths, words: Sequence[str]) -> Figure:
     parts = {**paths._asdict(), "sum: dE": sum(paths)}
     largest = max(np.abs(part).max() for part in parts.values())
     with rc_context(STYLE | {"axes.grid": False}):
-        figure, axes = panels(11, 2.9, columns=5)
+        names = _labels("words", words, len(paths[0]))
+        figure, axes = panels(11 + room(names), 2.9, columns=5)
         for ax, (name, part) in zip(axes, parts.items(), strict=True):
             image = ax.imshow(part, cmap="PuOr", vmin=-largest, vmax=largest, aspect="auto")
             for i, j in np.ndindex(part.shape):
@@ -226,7 +236,7 @@ def four_paths(paths: Paths, words: Sequence[str]) -> Figure:
                 ax.text(j, i, f"{part[i, j]:+.2f}", ha="center", va="center", size=9, color=colour)
             ax.set_title(name)
             ax.set_xticks(range(part.shape[1]), [f"dim {j + 1}" for j in range(part.shape[1])])
-            ax.set_yticks(range(len(words)), words if ax is axes[0] else [""] * len(words))
+            ax.set_yticks(range(len(part)), names if ax is axes[0] else [""] * len(part))
         figure.colorbar(image, ax=axes, label="dL/dE")
     return figure
 
@@ -254,7 +264,7 @@ def three_masks(maps: Mapping[str, Array], source: int) -> Figure:
                 words[source:] = [f"$y_{n + 1}$" for n in range(T - source)]
                 ax.axhline(source - 0.5, color=ORANGE, lw=4)
                 ax.axvline(source - 0.5, color=ORANGE, lw=4)
-            ax.set(title=title, xlabel=f"key $j$: {who}\n{mask}")
+            ax.set(title=mathematics(title), xlabel=f"key $j$: {who}\n{mask}")
             ax.set_xticks(range(T), words)
             ax.set_yticks(range(T), words)
         axes[0].set_ylabel("query $i$: who reads")
@@ -282,9 +292,10 @@ def ladder_map(
         for i, j in np.ndindex(excess.shape):
             bound = f"\n$\\geq$ {derived[i, j]:.3f} derived" if derived[i, j] else ""
             colour = "white" if excess[i, j] > 0.5 * top else "black"
-            axes.text(j, i, written[i][j] + bound, ha="center", va="center", color=colour, size=8)
-        axes.set_xticks(range(len(languages)), languages)
-        axes.set_yticks(range(len(rungs)), rungs)
+            text = short_name(written[i][j]) + bound
+            axes.text(j, i, text, ha="center", va="center", color=colour, size=8)
+        axes.set_xticks(range(len(languages)), [*map(literal, languages)])
+        axes.set_yticks(range(len(rungs)), [*map(short_name, rungs)])
         axes.set_title("Nats per token over the entropy, best to worst seed")
         figure.colorbar(image, label="nats over the entropy, best seed")
     return figure
@@ -293,15 +304,17 @@ def ladder_map(
 def marked_attention(maps: Mapping[str, Array], words: Sequence[str], marks: Array) -> Figure:
     """Attention maps (T, T) of one text side by side, a square around each pair where `marks`."""
     with rc_context(STYLE | {"axes.grid": False}):
-        n = len(words)
-        figure, axes = panels((1.0 + 0.22 * n) * len(maps), 1.3 + 0.22 * n, columns=len(maps))
+        n, labels = len(words), [literal(word) for word in words]
+        more = room(labels, usual=2)
+        size = (1.0 + 0.22 * n + more) * len(maps), 1.3 + 0.22 * n + more
+        figure, axes = panels(*size, columns=len(maps))
         queries, keys = np.nonzero(marks)
         for ax, (title, a) in zip(axes, maps.items(), strict=True):
             image = ax.imshow(a, cmap="cividis", vmin=0, vmax=1)
             ax.plot(keys, queries, "s", ms=11, mfc="none", mec=ORANGE, mew=1.2)
-            ax.set_xticks(range(n), words)
-            ax.set_yticks(range(n), words)
-            ax.set(xlabel="key: who is read", ylabel="query: who reads", title=title)
+            ax.set_xticks(range(n), labels, rotation=90 if more else 0)
+            ax.set_yticks(range(n), labels)
+            ax.set(xlabel="key: who is read", ylabel="query: who reads", title=mathematics(title))
         figure.colorbar(image, ax=axes, label="$a_{ij}$", shrink=0.8)
     return figure
 
@@ -310,13 +323,15 @@ def reading_maps(a: Array, readers: Sequence[str], words: Sequence[str], title: 
     """Who reads whom in each block: a (L, T, S) as L maps, one above the other."""
     with rc_context(STYLE | {"axes.grid": False}):
         L, T, S = a.shape
-        figure = Figure(figsize=(2.6 + 0.3 * S, 1.3 + L * (0.6 + 0.27 * T)))
+        across, down = _labels("words", words, S), _labels("readers", readers, T)
+        size = 2.6 + 0.3 * S + room(down), 1.3 + L * (0.6 + 0.27 * T) + room(across)
+        figure = Figure(figsize=size)
         axes = figure.subplots(L, 1, sharex=True, squeeze=False)[:, 0]
         for n, ax in enumerate(axes):
             image = ax.imshow(a[n], cmap="cividis", vmin=0, vmax=a.max(), aspect="auto")
-            ax.set_yticks(range(T), [_visible(word) for word in readers])
-            ax.set(ylabel="who reads", title=f"{title}, block {n + 1}")
-        axes[-1].set_xticks(range(S), [_visible(word) for word in words], rotation=90)
+            ax.set_yticks(range(T), down)
+            ax.set(ylabel="who reads", title=f"{mathematics(title)}, block {n + 1}")
+        axes[-1].set_xticks(range(S), across, rotation=90)
         axes[-1].set_xlabel("who is read")
         figure.colorbar(image, ax=[*axes], label="mean weight of the heads")
     return figure
@@ -335,12 +350,13 @@ def score_dots(scores: Mapping[str, Mapping[str, Sequence[float]]], title: str) 
                 seeds = scores[method][metric]
                 ax.plot(seeds, [n] * len(seeds), "o", color=COLOURS[n % 6], alpha=0.6)
                 ax.plot(np.median(seeds), n, "|", color="black", ms=16)
-            ax.set_yticks(range(len(methods)), methods if ax is axes[0] else [""] * len(methods))
+            names = [*map(short_name, methods)] if ax is axes[0] else [""] * len(methods)
+            ax.set_yticks(range(len(methods)), names)
             ax.set_ylim(len(methods) - 0.5, -0.5)
-            ax.set_xlabel(metric)
+            ax.set_xlabel(short_name(metric))
             if max(max(row[metric]) for row in scores.values()) <= 1:  # a share
                 ax.set_xlim(-0.05, 1.05)
-        figure.suptitle(title)
+        figure.suptitle(mathematics(title))
     return figure
 
 
@@ -372,7 +388,7 @@ def run_pictures(run: Any) -> dict[str, Figure]:
     _, cache = model.forward(ids)
     for name, a in [*model.attention_maps(cache).items()][-1:]:
         title = f"{name}, first of {len(a)} heads" if len(a) > 1 else ""
-        words = [_visible(symbols[i]) for i in ids]
+        words = [symbols[i] for i in ids]
         pictures["attention"] = attention_map(a[0], words, title)
     return pictures
 

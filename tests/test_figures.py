@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from numpylm import figures, ops
-from numpylm.attention_lm import AttentionLM, AttentionLMConfig
+from numpylm.attention_lm import AttentionLM, AttentionLMConfig, Paths
 from numpylm.bert import BERT, BERTConfig
 from numpylm.corpora import CorpusConfig
 from numpylm.course.course_figures import attention_of_the_family, draw_course, s1_s2_s3
@@ -15,15 +16,21 @@ from numpylm.figures import (
     draw_run,
     embedding_plane,
     four_paths,
+    heatmaps,
+    ladder_map,
     loss_curve,
+    marked_attention,
     principal_plane,
+    reading_maps,
     run_pictures,
     save_figures,
+    score_dots,
     three_masks,
     v_curve,
 )
 from numpylm.gpt import GPT, GPTConfig
 from numpylm.gradcheck import central_difference
+from numpylm.labels import literal
 from numpylm.model import Model
 from numpylm.ops import cross_entropy_backward
 from numpylm.runs import Run, TrainConfig
@@ -124,20 +131,34 @@ def test_every_group_of_symbols_has_a_colour_and_a_shape_of_its_own():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(groups)
 
 
-ODD = ["$", "$x^$", "好", "\n", " ", "�", "\\alpha", "é", "a_b", "%", "", "{"]
+ODD = ["$x_$", "好" * 500, "\n", "_x", "x" * 500, r"\$"]
 
 
-def test_odd_symbols_are_drawn_as_they_are_or_as_escapes_without_a_warning(tmp_path):
-    table, words = rng.normal(size=(len(ODD), 3)), [figures._visible(symbol) for symbol in ODD]
-    pictures = {
-        "embeddings": embedding_plane(table, ODD),
-        "attention": attention_map(np.eye(len(ODD)), words),
-    }
-    save_figures(pictures, tmp_path)  # a missing glyph or bad mathematics would warn or raise
-    shown = [text.get_text() for text in pictures["embeddings"].axes[0].texts]
-    assert shown == words
-    assert words[:4] == [r"\$", r"\$x^\$", r"'\u597d'", r"'\n'"]
-    assert all(word.isascii() and word.isprintable() for word in words)
+def test_odd_labels_are_drawn_in_every_figure_without_a_warning():
+    """A missing glyph, bad mathematics, or labels that leave no room would warn or raise."""
+    a, table = np.eye(len(ODD)), rng.normal(size=(len(ODD), 3))
+    named = {word: a for word in ODD[:2]}
+    embeddings = embedding_plane(table, ODD)
+    for figure in (
+        embeddings,
+        loss_curve(LINES, {word: 1.5 for word in ODD[:3]}),
+        attention_map(a, ODD, ODD[0]),
+        heatmaps(named, ODD, ODD),
+        embedding_plane(table, ODD, {ODD[0]: ODD[:3], ODD[3]: ODD[3:]}),
+        four_paths(Paths(*[table[:, :2]] * 4), ODD),
+        ladder_map(ODD, ODD, a, [ODD] * len(ODD), a),
+        marked_attention(named, ODD, a > 0),
+        reading_maps(a[None], ODD, ODD, ODD[0]),
+        score_dots({w: {m: [0.5, 1] for m in ODD[:2]} for w in ODD}, ODD[0]),
+    ):
+        figure.savefig(io.BytesIO(), dpi=40)
+    shown = [text.get_text() for text in embeddings.axes[0].texts]
+    assert shown == [literal(word) for word in ODD]
+
+
+def test_an_attention_map_needs_a_word_for_each_row_and_column():
+    with pytest.raises(InputError, match="words must name each of 3 rows or columns, but are 2"):
+        attention_map(np.eye(3), ["a", "b"])
 
 
 def test_every_architecture_reads_what_the_picture_of_the_three_masks_says():

@@ -47,7 +47,7 @@ PARTS = {  # the reading order
     "gradient_of_models gradient_evidence gradient_judge gradient_hidden",
     "Several workers": "parallel processes allocator",
     "To and from Hugging Face": "huggingface huggingface_layouts gguf_files sentence_embeddings",
-    "Pictures and the command line": "figures commands course_commands __main__",
+    "Pictures and the command line": "figures labels commands course_commands __main__",
     "Is it right?": "checks checks.gradient_cases checks.second_formulas "
     "checks.second_formulas_llama checks.dual_numbers checks.invariants "
     "checks.invariants_models checks.invariants_llama checks.recurrences checks.oracles "
