@@ -54,6 +54,14 @@ def test_f28_interleaving_names_every_column_once():
     assert llama_blocks.interleaving(6).tolist() == [0, 3, 1, 4, 2, 5]
 
 
+def test_f28_the_two_layouts_are_a_permutation_apart():
+    x, p = np.random.default_rng(22).normal(size=(3, 8)), llama_blocks.interleaving(8)
+    turn = llama_blocks.rotation(np.arange(3), 8, 100.0, np.float64)
+    halves, _ = llama_blocks.rotary_forward(x, turn)
+    pairs, _ = llama_blocks.rotary_forward(x[:, p], turn, interleaved=True)
+    np.testing.assert_allclose(pairs, halves[:, p], atol=1e-15)
+
+
 def test_f29_silu_of_0_of_1_and_far_out():
     y, _ = llama_blocks.silu_forward(np.array([0.0, 1.0, -1.0, -1e5]))
     np.testing.assert_allclose(y, [0, 1 / (1 + math.exp(-1)), -1 / (1 + math.e), 0], atol=1e-15)

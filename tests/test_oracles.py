@@ -85,6 +85,16 @@ OTHERWISE = {
     "GPT.forward: no mask": {"adjoint"},
     "Transformer._embed_backward: √C missing, both ways": {"adjoint"},
     "layer_norm_backward: σ is a constant, both ways": {"central", "adjoint"},
+    "_turned: a reflection": {"adjoint"},
+    "rotation: positions from 1": set(),
+    "rotation: clocks by D/2": set(),
+    "rotation: one clock for all pairs": set(),
+    "grouped_query_forward: scale of all heads": {"adjoint"},
+    "Llama._turn: no rotation": {"adjoint"},
+    "Llama._norm: norms without eps": {"adjoint"},
+    "causal_attention_forward: no mask inside a block": {"adjoint"},
+    "online_attention_forward: the maximum of the block alone": set(),
+    "_scores: one step into the future": {"adjoint"},
 }
 
 
@@ -129,6 +139,19 @@ STAYS = {
     "feed_forward, gelu": "its activation is also that of the case without biases",
     "feed_forward, gelu_exact": "one of three activations; what is wrong in it is in GELU's too",
     "feed_forward, relu": "one of three activations",
+    "rms_norm": "the eps that models have; what is wrong here is wrong with a large eps as well",
+    "rms_norm, a large eps": "only a large eps shows how it enters the gradient",
+    "rotary": "one of two layouts, which share their code",
+    "rotary, interleaved": "the other layout",
+    "grouped_query": "without a mask; what is wrong here is wrong with one as well",
+    "grouped_query, causal": "the mask is laid out anew for the heads of a group",
+    "grouped_self_attention, causal": "as a model calls it",
+    "grouped_self_attention, all": "without a mask",
+    "causal_attention, blocks of 2": "a key is read by several blocks",
+    "causal_attention, one block": "a block that is larger than the text",
+    "online_attention, blocks of 2": "a row is put together from several blocks",
+    "online_attention, one block": "a block that is larger than the text",
+    "Llama a key each": "G = H, where no key is shared",
 }  # and AttentionLM, whose options act together: see the test behind this one
 
 

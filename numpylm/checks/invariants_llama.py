@@ -57,15 +57,6 @@ def scores_depend_on_the_distance_alone() -> Pairs:
 
 
 @alone("rotary")
-def the_two_layouts_are_a_permutation_apart() -> Pairs:
-    x, p = np.random.default_rng(22).normal(size=(3, 8)), llama_blocks.interleaving(8)
-    turn = llama_blocks.rotation(np.arange(3), 8, 100.0, np.float64)
-    halves, _ = llama_blocks.rotary_forward(x, turn)
-    pairs, _ = llama_blocks.rotary_forward(x[:, p], turn, interleaved=True)
-    yield halves[:, p], pairs
-
-
-@alone("rotary")
 def the_first_pair_turns_by_one_radian_a_token() -> Pairs:
     turn = llama_blocks.rotation(np.arange(4), 4, 100.0, np.float64)
     angle = np.array([[0.0, 0.0], [1.0, 0.1], [2.0, 0.2], [3.0, 0.3]])
