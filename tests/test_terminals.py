@@ -58,7 +58,12 @@ def test_progress_in_a_pipe_is_a_line_for_each_evaluation(capsys):
 def test_a_terminal_that_closes_saves_the_run(tmp_path):
     words = [sys.executable, "-m", "numpylm", "train", "--out", "run", "--steps", "100000"]
     process = subprocess.Popen(
-        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup ignores it
     )
     assert process.stderr is not None and "step 100 of" in process.stderr.readline()
     process.send_signal(signal.SIGHUP)
