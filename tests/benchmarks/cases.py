@@ -4,7 +4,9 @@ Each function returns a step: call it, and it learns from one batch and returns 
 optional import of PyTorch stands inside the functions that need it.
 """
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +21,7 @@ from numpylm.optim import Adam
 from numpylm.sampling import GenerateConfig, generate_ids
 from numpylm.training import Training
 
+from .peers import PlainGPT, jax_learner
 from .twins import TWINS, TorchGPT
 
 Step = Callable[[], float]
@@ -54,6 +57,26 @@ CASES = {
     ),
 }
 
+CONTEXTS = {  # the same tokens a step: what grows with T is attention
+    T: Case(
+        f"T {T}, B {2048 // T}",
+        GPT,
+        GPTConfig(vocab_size=256, context_length=T, layers=4, heads=8, width=256, bias=False),
+        2048 // T,
+    )
+    for T in (64, 128, 256, 512, 1024, 2048)
+}
+
+VOCABULARIES = {
+    V: Case(
+        f"V {V:,}",
+        GPT,
+        GPTConfig(vocab_size=V, context_length=64, layers=2, heads=4, width=128, bias=False),
+        8,
+    )
+    for V in (256, 4096, 50_257)
+}
+
 GPT2 = GPTConfig(vocab_size=50_257, context_length=1024, layers=12, heads=12, width=768)
 
 
@@ -61,11 +84,13 @@ def tokens(V: int) -> np.ndarray:
     return np.random.default_rng(1).integers(V, size=20_000)
 
 
-def numpylm_step(case: Case, workers: int, keep: bool = True) -> Step:
+def numpylm_step(case: Case, workers: int, keep: bool = True, recompute: bool = False) -> Step:
     """The trainer's own step, one BLAS thread for each worker."""
     if keep:
         keep_freed_memory()
     threadpool_limits(1)
+    if recompute:
+        case = case._replace(config=replace(case.config, recompute=True))
     model = case.kind(case.config, np.random.default_rng(0))
     data = tokens(case.config.vocab_size)
     rng, B = np.random.default_rng(2), case.batch_size
@@ -73,14 +98,15 @@ def numpylm_step(case: Case, workers: int, keep: bool = True) -> Step:
     return lambda: training.step()["loss"]
 
 
-def torch_step(case: Case, threads: int, fused: bool = True) -> Step:
-    """PyTorch eager with fused attention; its fused Adam is its fastest, not its default."""
+def torch_step(case: Case, threads: int, fused: bool = True, compiled: bool = False) -> Step:
+    """PyTorch with fused attention; its fused Adam is its fastest, not its default."""
     import torch
 
     torch.set_num_threads(threads)
     model = case.kind(case.config, np.random.default_rng(0))
     twin = TWINS[case.kind](model)
     del model
+    loss_of = torch.compile(twin.loss) if compiled else twin.loss
     weights = list(twin.parameters())
     optimizer = torch.optim.Adam(weights, 1e-3, fused=fused)
     data, rng = tokens(case.config.vocab_size), np.random.default_rng(2)
@@ -88,7 +114,7 @@ def torch_step(case: Case, threads: int, fused: bool = True) -> Step:
 
     def step() -> float:
         x, y = (torch.from_numpy(ids.copy()) for ids in sample_batch(rng, data, B, T))
-        loss = twin.loss(x, y)
+        loss = loss_of(x, y)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -96,6 +122,26 @@ def torch_step(case: Case, threads: int, fused: bool = True) -> Step:
         return loss.item()
 
     return step
+
+
+def jax_step(case: Case, threads: int) -> Step:
+    """JAX, with all of a step in one compiled function; on `threads` of the machine's cores."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, set(list(os.sched_getaffinity(0))[:threads]))
+    return _peer_step(case, jax_learner)
+
+
+def plain_step(case: Case, threads: int) -> Step:
+    """NumPy as it is mostly written."""
+    threadpool_limits(threads)
+    return _peer_step(case, lambda model: PlainGPT(model).learn)
+
+
+def _peer_step(case: Case, learner: Callable[[Any], Callable[[Any, Any], float]]) -> Step:
+    learn = learner(case.kind(case.config, np.random.default_rng(0)))
+    data, rng = tokens(case.config.vocab_size), np.random.default_rng(2)
+    B, T = case.batch_size, case.config.context_length
+    return lambda: learn(*sample_batch(rng, data, B, T))
 
 
 NEW_TOKENS, PROMPT = 16, np.arange(16)

@@ -25,12 +25,12 @@ def grown(size: str, factor: int) -> Case:
     return BASE._replace(config=replace(BASE.config, **larger))
 
 
-def measure_growth(rounds: int, clock: str) -> dict[str, list[float]]:
+def measure_growth(options: Any) -> dict[str, list[float]]:
     """Size -> median seconds of a step at each of FACTORS."""
     cases = {(size, f): grown(size, f) for size in SIZES for f in FACTORS[1:]}
     contenders: dict[Any, tuple] = {"base": (numpylm_step, BASE, 1)}
     contenders |= {key: (numpylm_step, case, 1) for key, case in cases.items()}
-    results = alternate(contenders, rounds, 10, clock)
+    results = alternate(contenders, options, 10)
     base = results["base"].median
     return {size: [base, *(results[size, f].median for f in FACTORS[1:])] for size in SIZES}
 

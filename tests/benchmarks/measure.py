@@ -1,6 +1,8 @@
 """Contenders in processes of their own, which take turns: while one works, the others sleep.
 
-A busy machine slows all of them alike, so ratios can be trusted where milliseconds cannot.
+A busy machine slows all of them alike, so ratios can be trusted where milliseconds cannot. How a
+process happens to lie in memory moves its time by some percent for as long as it lives: so each
+contender has several fresh ones, whose medians are one figure each.
 """
 
 import multiprocessing
@@ -18,16 +20,33 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 
-class Result(NamedTuple):
+class Turns(NamedTuple):
     """Seconds and returned value of every step; the most memory, in bytes, beyond the imports."""
 
     seconds: list[float]
     values: list[float]
     peak: int
 
+
+class Result(NamedTuple):
+    """Of each fresh process of a contender: its median, what its steps returned, its memory."""
+
+    medians: list[float]
+    values: list[list[float]]
+    peaks: list[int]
+
     @property
     def median(self) -> float:
-        return statistics.median(self.seconds)
+        return statistics.median(self.medians)
+
+    @property
+    def peak(self) -> float:
+        return statistics.median(self.peaks)
+
+    def over(self, other: "Result") -> str:
+        """other's time / this one's: its median over the processes, and its range."""
+        ratios = sorted(b / a for a, b in zip(self.medians, other.medians, strict=True))
+        return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
 
 
 class Contender:
@@ -40,7 +59,7 @@ class Contender:
         self.process.start()
         self.ask(2)  # what happens once is not measured
 
-    def ask(self, steps: int) -> Result:
+    def ask(self, steps: int) -> Turns:
         self.connection.send(steps)
         answer = self.connection.recv()
         if isinstance(answer, Exception):
@@ -62,28 +81,43 @@ def _serve(connection: Any, make: Callable, args: tuple, clock: str) -> None:
                 began = now()
                 values.append(step())
                 seconds.append(now() - began)
-            connection.send(Result(seconds, values, _memory("VmHWM") - imports))
+            connection.send(Turns(seconds, values, _memory("VmHWM") - imports))
     except Exception as error:
         connection.send(error)
 
 
-def alternate(contenders: dict[str, tuple], rounds: int, steps: int, clock: str) -> dict:
-    """Results by name: `rounds` times, each contender in turn runs `steps` steps."""
-    running = {name: Contender(*made, clock=clock) for name, made in contenders.items()}
-    parts: dict[str, list[Result]] = {name: [] for name in running}
-    for _ in range(rounds):
+def alternate(contenders: dict[str, tuple], options: Any, steps: int) -> dict[str, Result]:
+    """Results by name: in `options.processes` fresh processes of each, which take turns.
+
+    `options.rounds` times each of them in turn runs `steps` steps.
+    """
+    fresh = [_turns(contenders, options, steps) for _ in range(options.processes)]
+    return {
+        name: Result(
+            [statistics.median(turns[name].seconds) for turns in fresh],
+            [turns[name].values for turns in fresh],
+            [turns[name].peak for turns in fresh],
+        )
+        for name in contenders
+    }
+
+
+def _turns(contenders: dict[str, tuple], options: Any, steps: int) -> dict[str, Turns]:
+    running = {name: Contender(*made, clock=options.clock) for name, made in contenders.items()}
+    parts: dict[str, list[Turns]] = {name: [] for name in running}
+    for _ in range(options.rounds):
         for name, contender in running.items():
             contender.ask(1)  # its caches are cold after the others
             parts[name].append(contender.ask(steps))
     for contender in running.values():
         contender.end()
     return {
-        name: Result(
-            [s for result in results for s in result.seconds],
-            [v for result in results for v in result.values],
-            results[-1].peak,
+        name: Turns(
+            [second for turn in turns for second in turn.seconds],
+            [value for turn in turns for value in turn.values],
+            turns[-1].peak,
         )
-        for name, results in parts.items()
+        for name, turns in parts.items()
     }
 
 
