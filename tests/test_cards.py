@@ -1,14 +1,16 @@
 """Cards show the formula and the code, each as it is written in its one place."""
 
+import ast
 import inspect
 
 import pytest
 
 from numpylm import ops, optim
 from numpylm.course import cards
-from numpylm.course.cards import card, source_of
+from numpylm.course.cards import card, formula_lines, source_of
 from numpylm.course.notation import FORMULAS
 from numpylm.errors import InputError
+from numpylm.gpt import GPT
 from numpylm.gradcheck import central_difference
 
 
@@ -42,9 +44,47 @@ def test_a_card_of_a_forward_has_its_formulas_in_the_order_of_the_code():
 
 
 def test_a_function_that_has_no_formula_is_shown_by_itself():
-    code = source_of(central_difference)
-    assert card(central_difference)._repr_markdown_() == f"```python\n{code}\n```"
+    code = formula_lines(central_difference)
+    assert card(central_difference)._repr_markdown_().startswith(f"```python\n{code}\n```")
     assert repr(card(central_difference)) == code
+
+
+def test_the_docstring_and_the_checks_are_folded_below_the_lines_of_the_formula():
+    text = card(ops.softmax_forward)._repr_markdown_()
+    seen, *folded = text.split("<details>")
+    assert "shaped(" not in seen and "a /= or_one(row_sum(a))" in seen
+    assert inspect.getdoc(ops.softmax_forward) in folded[0]
+    assert source_of(ops.softmax_forward) in folded[1]
+    assert text.count("<details>") == text.count("</details>") == 2
+
+
+def test_a_formula_has_neither_types_nor_checks_nor_docstring():
+    assert formula_lines(ops.softmax_backward) == (
+        "def softmax_backward(da, cache):\n"
+        "    a = cache\n"
+        "    ds = a * (da - row_dot(a, da))\n"
+        "    return ds"
+    )
+    assert formula_lines(ops.positions_forward) == (
+        "def positions_forward(e, table):\n"
+        "    T, N = e.shape[-2], len(table)\n"
+        "    return e + table[:T], (e.shape, table.shape)"
+    )
+    assert "whole(" not in formula_lines(optim.learning_rate_at)
+    assert "watched(watch, block, h)" not in formula_lines(GPT.forward)
+
+
+def test_what_a_check_returns_under_a_new_name_stays_in_the_formula():
+    assert "y, counted, N = check_targets" in formula_lines(ops.cross_entropy_forward)
+
+
+@pytest.mark.parametrize("f", FORMULAS.values(), ids=lambda f: f.id)
+def test_the_lines_of_every_formula_are_python_and_hold_its_result(f):
+    for function in (*f.code, *f.backwards):
+        short = formula_lines(function)
+        ast.parse(short)
+        assert "raise InputError" not in short
+        assert short.splitlines()[-1].strip() == body_of(function)
 
 
 def test_markdown_inside_the_table_has_the_empty_lines_that_it_needs():

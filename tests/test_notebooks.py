@@ -1,5 +1,6 @@
 """The notebooks run as they are committed; and the form in which they are committed."""
 
+import ast
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from numpylm.course.notebook_files import (
     read,
     refresh,
     texts,
+    with_claims_as_code,
 )
 from numpylm.errors import InputError
 
@@ -130,7 +132,7 @@ def test_nothing_of_the_machine_is_committed(path):
 @pytest.mark.parametrize("path", COURSE, ids=lambda p: p.stem)
 def test_a_notebook_begins_with_what_it_needs_and_gives(path):
     first = "".join(read(path)["cells"][0]["source"])
-    number = int(path.stem[:2])
+    number = path.stem.split("_")[0].removeprefix("0")
     assert first.startswith(f"# {number}. ")
     assert "*Needs:*" in first and "*Reading:*" in first and "*Computing:*" in first
     assert "fterwards you" in " ".join(first.split())
@@ -217,6 +219,44 @@ def test_cells_that_vary_are_not_compared():
 
     assert texts(notebook("1", [])) != texts(notebook("2", []))
     assert texts(notebook("1", ["varies"])) == texts(notebook("2", ["varies"]))
+
+
+def test_claims_run_as_code_and_stay_folded_text():
+    claims = {
+        "cell_type": "markdown",
+        "metadata": {"tags": ["claims"]},
+        "source": "<details><summary>claims, checked</summary>\n\n```python\nassert 1\n```\n",
+    }
+    text = claims | {"metadata": {}}
+    running = with_claims_as_code({"cells": [claims, text]})["cells"]
+    assert [cell["cell_type"] for cell in running] == ["code", "markdown"]
+    assert running[0]["source"] == "assert 1\n"
+    with pytest.raises(InputError, match="holds no ```python block"):
+        with_claims_as_code({"cells": [claims | {"source": "assert 1"}]})
+
+
+@pytest.mark.notebooks
+def test_a_claim_that_does_not_hold_stops_the_notebook(tmp_path):
+    path = write(tmp_path / "n.ipynb", "x = 1")
+    notebook = read(path)
+    cell = {"cell_type": "markdown", "metadata": {"tags": ["claims"]}}
+    for claim in ("x == 1", "x == 2"):
+        notebook["cells"][1:] = [cell | {"source": f"```python\nassert {claim}\n```"}]
+        path.write_text(dumps(committed(notebook)), encoding="utf-8")
+        if claim == "x == 1":
+            assert execute(path) == read(path)
+    with pytest.raises(InputError, match="x == 2"):
+        execute(path)
+
+
+@pytest.mark.parametrize("path", COURSE, ids=lambda p: p.stem)
+def test_assertions_do_not_stand_in_the_readers_face(path):
+    top = [
+        node
+        for cell in code_cells(read(path))
+        for node in ast.parse(re.sub(r"^%.*", "", "".join(cell["source"]), flags=re.M)).body
+    ]
+    assert not [ast.unparse(node) for node in top if isinstance(node, ast.Assert)]
 
 
 def test_a_folder_without_notebooks_and_a_file_that_is_none_are_named(tmp_path, capsys):

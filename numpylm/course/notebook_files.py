@@ -2,6 +2,9 @@
 
 The committed form holds what a reader sees and nothing of the machine that ran it: no counts, no
 times, no identifiers. Executed twice, a notebook changes no byte.
+
+What the prose claims is held by assertions. They stand in Markdown cells with the tag "claims",
+folded for the reader, and run here as code.
 """
 
 import json
@@ -20,6 +23,7 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 VARIES = "varies"  # the tag of a cell whose output differs between machines
+CLAIMS = "claims"  # the tag of a Markdown cell whose Python holds what the text says
 
 
 def notebooks_in(folder: Path) -> list[Path]:
@@ -54,7 +58,8 @@ def execute(path: Path) -> dict[str, Any]:
     except ImportError as error:
         raise InputError(f"notebooks need {error.name}: pip install -r requirements.txt") from error
     reads: Callable[..., Any] = nbformat.reads  # which has no types
-    notebook = reads(dumps(committed(read(path))), as_version=4)
+    written = committed(read(path))
+    notebook = reads(dumps(with_claims_as_code(written)), as_version=4)
     client = NotebookClient(
         notebook,
         timeout=LIMIT,
@@ -66,7 +71,33 @@ def execute(path: Path) -> dict[str, Any]:
     except (CellExecutionError, CellTimeoutError) as error:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # IPython colours its errors
         raise InputError(f"{path.name} stops: {plain}") from None
-    return committed(json.loads(json.dumps(notebook)))
+    new = committed(json.loads(json.dumps(notebook)))
+    pairs = zip(written["cells"], new["cells"], strict=True)
+    return new | {"cells": [old if is_claims(old) else cell for old, cell in pairs]}
+
+
+def is_claims(cell: dict[str, Any]) -> bool:
+    """Whether a cell holds claims, which run here and are folded for the reader."""
+    return cell["cell_type"] == "markdown" and CLAIMS in cell.get("metadata", {}).get("tags", [])
+
+
+def claims_of(cell: dict[str, Any]) -> str:
+    """The Python of a cell that holds claims. Raises InputError where there is none."""
+    code = re.findall(r"```python\n(.*?)^```", "".join(cell["source"]), re.DOTALL | re.MULTILINE)
+    if not code:
+        raise InputError(f"a cell tagged {CLAIMS!r} holds no ```python block: {cell['source']}")
+    return "\n".join(code)
+
+
+def with_claims_as_code(notebook: dict[str, Any]) -> dict[str, Any]:
+    """The notebook with its claims as cells that run."""
+    empty: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": []}
+    return notebook | {
+        "cells": [
+            empty | {"source": claims_of(cell)} if is_claims(cell) else cell
+            for cell in notebook["cells"]
+        ]
+    }
 
 
 def committed(notebook: dict[str, Any]) -> dict[str, Any]:
