@@ -73,6 +73,7 @@ __main__             python -m numpylm ...
 Beside them, a folder each:
 
 checks               is it right, and would it be noticed if it were not?
+inside               where a number comes from, and what changes if one intervenes
 course               what the notebooks show and ask; what each piece of a GPT is for
 tasks                generation, translation, sentiment, question answering
 book                 formulas next to the code, in a browser
@@ -101,6 +102,7 @@ if TYPE_CHECKING:  # what is said here for type checkers, HOME says for the rest
     from .gradcheck import check_op as check_op
     from .huggingface import from_pretrained as from_pretrained
     from .huggingface import save_pretrained as save_pretrained
+    from .inside.explain import explain as explain
     from .llama import Llama as Llama
     from .llama import LlamaConfig as LlamaConfig
     from .metrics import evaluate as evaluate
@@ -145,6 +147,7 @@ HOME = {  # where each name is written; its module is imported when the name is 
     "check_model": "gradcheck",
     "diagnose": "checks.diagnose",
     "check_contracts": "checks.contracts",
+    "explain": "inside.explain",
     "load_trained": "trained",
     "from_pretrained": "huggingface",
     "save_pretrained": "huggingface",

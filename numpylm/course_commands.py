@@ -7,6 +7,7 @@ from pathlib import Path
 from .commands import Command, figure_options, free_folder, require_path, todays_names
 from .errors import InputError
 from .terminals import say
+from .unicode_text import printable
 
 # ---- figures, ladder, induction, tasks -----------------------------------------------------------
 
@@ -106,6 +107,38 @@ def task_command(flags: Namespace) -> int:
     return 0
 
 
+# ---- look inside -------------------------------------------------------------------------------
+
+
+def explain_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    parser.add_argument("number", help='an entry, as "dE[S1, 0]" or "c[2, 0]"')
+    help = "the folder of a run (default: the example S1 S2 S3 of notebook 2)"
+    parser.add_argument("--run", type=Path, help=help)
+    parser.add_argument("--text", help="what that model reads, and shall predict")
+    help = "how many steps back; 0: down to the parameters (default: 1)"
+    parser.add_argument("--depth", type=int, default=1, help=help)
+    help = "how many of each sum, the largest (default: 8)"
+    parser.add_argument("--terms", type=int, default=8, help=help)
+
+
+def explain_command(flags: Namespace) -> int:
+    """Say of any number of a model which terms it is the sum of, and where those come from."""
+    from .course.course_figures import s1_s2_s3
+    from .inside.explain import explain
+    from .inside.texts import next_tokens
+
+    words = None
+    if flags.run is None:
+        if flags.text is not None:
+            raise InputError("--text is for the model of a run: name one with --run")
+        model, *batch = s1_s2_s3()
+    else:
+        model, words, batch = next_tokens(flags.run, flags.text)
+    options = {"depth": flags.depth or None, "terms": flags.terms, "words": words}
+    print(printable(str(explain(model, *batch, flags.number, **options))))
+    return 0
+
+
 # ---- notebooks and book --------------------------------------------------------------------------
 
 
@@ -156,6 +189,7 @@ COMMANDS: dict[str, Command] = {
     "ladder": (ladder_options, ladder_command),
     "task": (task_options, task_command),
     "induction": (induction_options, induction_command),
+    "explain": (explain_options, explain_command),
     "notebooks": (notebooks_options, notebooks_command),
     "book": (book_options, book_command),
 }

@@ -17,7 +17,7 @@ from numpylm.book.index import PARTS
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(numpylm.__file__).read_text(encoding="utf-8")
 BESIDE_NUMPY = {"matplotlib", "tqdm", "safetensors", "threadpoolctl", "regex", "tokenizers"}
-FOLDERS = {f"numpylm.{folder}" for folder in ("checks", "course", "tasks", "book")}
+FOLDERS = {f"numpylm.{folder}" for folder in ("checks", "inside", "course", "tasks", "book")}
 
 
 def loaded_by(code):
@@ -39,7 +39,7 @@ def test_the_import_loads_no_library_but_numpy_and_no_folder():
 
 
 def test_no_name_needs_more_than_numpy_before_it_is_called():
-    checks = {"check_contracts", "diagnose"}
+    checks = {"check_contracts", "diagnose", "explain"}
     core = ", ".join(name for name in numpylm.__all__ if name not in checks)
     assert not roots_of(loaded_by(f"from numpylm import {core}")) & (BESIDE_NUMPY | FOLDERS)
     assert not roots_of(loaded_by("from numpylm import *")) & BESIDE_NUMPY
