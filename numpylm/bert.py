@@ -126,7 +126,10 @@ class BERT(Model):
 
     def head_forward(self, h: Array, attend: Array, rng: Rng | None) -> tuple[Array, Any]:
         """h (..., T, C)  ->  logits, cache"""
-        raise NotImplementedError
+        raise InputError(
+            f"{type(self).__name__} is an encoder without a head: encode(ids) gives its vectors. "
+            "For a loss take bert.BERTForMaskedLM, or BERTForClass and BERTForSpan of bert_heads"
+        )
 
     def head_backward(self, dlogits: Array, cache: Any, grads: Parameters) -> Array:
         """dL/dlogits -> dL/dh. The gradients of the parameters go into `grads`."""

@@ -213,14 +213,20 @@ class Corpus:
 
 
 def load_corpus(
-    config: CorpusConfig, context_length: int, tokenizer: Tokenizer | None = None
+    config: CorpusConfig | str, context_length: int = 8, tokenizer: Tokenizer | None = None
 ) -> Corpus:
     """The corpus that `config` asks for, for windows of `context_length` tokens and one more.
 
+    config: a CorpusConfig, or the name of one of its corpora, such as "topics".
     Its tokenizer is made from its training part, unless one is given: that of a trained model.
     """
-    if context_length < 1:
-        raise InputError(f"context_length must be at least 1, not {context_length}")
+    config = CorpusConfig(corpus=config) if isinstance(config, str) else config
+    if not isinstance(config, CorpusConfig):
+        raise InputError(
+            f"config must be a CorpusConfig or the name of a corpus, not {type(config).__name__}; "
+            "for a text of yours there is Corpus.from_text"
+        )
+    whole("context_length", context_length, at_least=1)
     if config.text:
         path = Path(config.text)  # found from any folder again:
         config = replace(config, text=os.path.abspath(path))

@@ -141,17 +141,19 @@ def _reader(model: Any, padding: Array) -> Callable[[Array], Array]:
 def generate(
     model: Any,
     corpus: Any,
-    prompt: str,
+    prompt: str = "",
     tokens: int = 200,
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
     seed: int = 0,
+    rng: Rng | None = None,
 ) -> str:
     """The prompt, and how a model continues it: text in, text out.
 
     corpus: what the model was trained on, or its tokenizer. The options are those of
-    GenerateConfig. Raises InputError for an empty prompt, and where model and tokenizer differ.
+    GenerateConfig; an rng takes the place of the seed. Raises InputError for an empty prompt, and
+    where model and tokenizer differ.
     """
     tokenizer = getattr(corpus, "tokenizer", corpus)
     if not (hasattr(tokenizer, "decode") and isinstance(prompt, str)) or isinstance(corpus, bytes):
@@ -163,7 +165,8 @@ def generate(
     ids = tokenizer.encode(prompt)
     if not len(ids):
         raise InputError("prompt is empty: give a text to continue")
-    result = generate_ids(model, ids, config, np.random.default_rng(config.seed))
+    rng = np.random.default_rng(config.seed) if rng is None else rng
+    result = generate_ids(model, ids, config, rng)
     text: str = tokenizer.decode(np.concatenate([ids, result.ids]))
     return text
 

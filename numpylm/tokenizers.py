@@ -381,7 +381,11 @@ def checked_ids(ids: ArrayLike, vocab_size: int) -> np.ndarray:
 def checked_text(text: str, name: str = "text") -> str:
     """The text, if it is one that can be written in UTF-8."""
     if not isinstance(text, str):
-        raise InputError(f"{name} must be a string, not {type(text).__name__}")
+        several = isinstance(text, list | tuple) and all(isinstance(part, str) for part in text)
+        raise InputError(
+            f"{name} must be a string, not {type(text).__name__}"
+            + (": join them, as in '\\n'.join(texts)" if several else "")
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:

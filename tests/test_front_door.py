@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import numpylm
@@ -120,3 +121,37 @@ def test_the_readme_keeps_the_reading_order():
     table = readme.split("## Read it in this order")[1].split("\n## ")[0]
     in_readme = re.findall(r"\]\(numpylm/(\w+)(?:\.py)?\)", table)
     assert in_readme == modules_in_order()
+
+
+# --- lines that a stranger writes ---
+
+
+def test_a_toy_language_is_loaded_by_its_name():
+    corpus = numpylm.load_corpus("markov")
+    assert corpus.name == "markov" and corpus.entropy
+    with pytest.raises(numpylm.InputError, match=r"from_text"):
+        numpylm.load_corpus(["a text", "another"])
+
+
+def test_what_is_written_with_an_rng_is_what_its_seed_writes():
+    corpus = numpylm.Corpus.from_text("abcab" * 60)
+    model = numpylm.AttentionLM(vocab_size=3)
+    texts = [
+        numpylm.generate(model, corpus, "a", tokens=9, **chance)
+        for chance in ({"seed": 4}, {"rng": np.random.default_rng(4)}, {"seed": 5})
+    ]
+    assert texts[0] == texts[1] != texts[2]
+    with pytest.raises(numpylm.InputError, match="generate_ids"):
+        numpylm.generate(model, [1, 2], tokens=5)
+    with pytest.raises(numpylm.InputError, match="prompt is empty"):
+        numpylm.generate(model, corpus)
+
+
+def test_an_encoder_without_a_head_names_those_with_one():
+    with pytest.raises(numpylm.InputError, match=r"encode\(ids\).*BERTForMaskedLM"):
+        numpylm.BERT(vocab_size=5, layers=1, width=8, heads=2).forward([1, 2])
+
+
+def test_texts_in_a_list_are_to_be_joined():
+    with pytest.raises(numpylm.InputError, match="join"):
+        numpylm.Corpus.from_text(["a b", "a c"])
