@@ -66,6 +66,7 @@ gguf_files           from the files of llama.cpp
 sentence_embeddings  one vector for a sentence, from BERT
 figures              arrays -> pictures
 labels               text as a figure may show it
+drawings             boxes and arrows: what schematics are drawn with
 commands             what the commands do: train, evaluate, generate, gradcheck
 course_commands      what those of the course do, of the tasks and of the book
 __main__             python -m numpylm ...

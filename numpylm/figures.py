@@ -7,6 +7,7 @@ labels.py, so that any token can be drawn.
 import io
 import os
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -32,6 +33,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
 )  # fmt: skip
 COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 MARKERS = "os^Dv*"
+AROUND = "central, float64"  # the line that is drawn in rings, because others run along it
 READABLE = 24  # tokens on the axes of an attention map; more would be a poster
 STYLE: dict[Any, Any] = {
     "figure.dpi": 120,
@@ -173,27 +175,54 @@ def embedding_plane(
 ) -> Figure:
     """Each symbol at the place of its row, in the plane of the two principal components.
 
-    groups: sets of symbols by name, drawn in one colour and shape each.
+    groups: sets of symbols by name, drawn in one colour and shape each. Up to 100 symbols are
+    written: each at its place, or those of a group beside its middle, because a group that was
+    learned is too tight for words.
     """
     with rc_context(STYLE):
-        figure, (axes,) = panels(7.5, 5.5)
+        figure, (axes,) = panels(9, 6)
         places, shares = principal_plane(table)
+        written = len(symbols) <= 100
         groups = groups or {"": symbols}
         for n, (name, members) in enumerate(groups.items()):
             rows = [symbols.index(word) for word in members if word in symbols]
             x, y = places[rows].T
             colour, label = COLOURS[n % 6], in_legend(name)
             axes.plot(x, y, MARKERS[n % 6], color=colour, ms=8, alpha=0.8, label=label)
-            if len(symbols) <= 100 and len(groups) == 1:
+            if written and len(groups) == 1:
                 for row in rows:
                     axes.annotate(literal(symbols[row]), places[row], size=8)
-        if len(groups) > 1:
+            elif written and rows:
+                _write_group(axes, name, [symbols[row] for row in rows], places[rows])
+        if len(groups) > 1 and not written:
             axes.legend(frameon=False, ncols=2)
         for side, share in zip("xy", shares, strict=True):
             number = "first" if side == "x" else "second"
             axes.set(**{f"{side}label": f"{number} principal component ({share:.0%} of variance)"})
+        axes.margins(0.06, 0.1)
         axes.set_title("Embeddings $e_w$ of all words")
     return figure
+
+
+def _write_group(axes: Axes, name: str, words: Sequence[str], places: Array) -> None:
+    """The name of a group and its words, on that side of its places where the middle is."""
+    left = places[:, 0].mean() > 0
+    at = places[:, 0].min() if left else places[:, 0].max()
+    anchor = at, places[:, 1].mean()
+    shown = textwrap.wrap(" ".join(literal(word).replace(" ", "\u00a0") for word in words), 24)
+    style: dict[str, Any] = {
+        "textcoords": "offset points",
+        "ha": "right" if left else "left",
+        "xytext": (-10 if left else 10, 0),
+    }
+    down = 6.0 * len(shown)
+    gap = style["xytext"][0]
+    for text, y, side, weight in (
+        (short_name(name), down, "bottom", "bold"),
+        ("\n".join(shown), down, "top", "normal"),
+    ):
+        style["xytext"] = gap, y
+        axes.annotate(text, anchor, va=side, weight=weight, size=11, **style)
 
 
 def v_curve(f: Callable[[Array], Any], x: Array, exact: Array) -> Figure:
@@ -206,7 +235,7 @@ def v_curve(f: Callable[[Array], Any], x: Array, exact: Array) -> Figure:
     methods: dict[str, tuple[Callable[..., Any], Any, str, str]] = {
         "one-sided, float64": (one_sided, f, ORANGE, "s"),
         "central, float32": (central_difference, lambda z: f(z.astype(np.float32)), RED, "^"),
-        "central, float64": (central_difference, f, BLUE, "o"),
+        AROUND: (central_difference, f, BLUE, "o"),
         "complex step": (complex_step, f, GREEN, "D"),
     }
     steps = 10.0 ** np.arange(-15, 0)
@@ -215,7 +244,9 @@ def v_curve(f: Callable[[Array], Any], x: Array, exact: Array) -> Figure:
         for name, (slope, function, colour, marker) in methods.items():
             gaps = [np.abs(slope(function, x, h) - exact).max() for h in steps]
             errors = np.maximum(np.array(gaps, float) / np.abs(exact).max(), 1e-17)
-            axes.loglog(steps, errors, color=colour, marker=marker, ms=5, label=name)
+            ring: dict[str, Any] = {"mfc": "none", "ms": 11, "mew": 1.8, "zorder": 3}
+            style = ring if name == AROUND else {"ms": 6}  # so that both can be seen in one place
+            axes.loglog(steps, errors, color=colour, marker=marker, label=name, **style)
         axes.set(xlabel="step $h$", ylabel="relative error of the gradient", ylim=(1e-18, 1e4))
         axes.set_title("How far to trust a numerical gradient")
         axes.legend(frameon=False, loc="upper center", ncols=2)
@@ -233,7 +264,8 @@ def four_paths(paths: Paths, words: Sequence[str]) -> Figure:
             image = ax.imshow(part, cmap="PuOr", vmin=-largest, vmax=largest, aspect="auto")
             for i, j in np.ndindex(part.shape):
                 colour = "white" if abs(part[i, j]) > 0.6 * largest else "black"
-                ax.text(j, i, f"{part[i, j]:+.2f}", ha="center", va="center", size=9, color=colour)
+                text = f"{part[i, j]:+.2f}"
+                ax.text(j, i, text, ha="center", va="center", size=11, color=colour)
             ax.set_title(name)
             ax.set_xticks(range(part.shape[1]), [f"dim {j + 1}" for j in range(part.shape[1])])
             ax.set_yticks(range(len(part)), names if ax is axes[0] else [""] * len(part))
@@ -249,10 +281,11 @@ def three_masks(maps: Mapping[str, Array], source: int) -> Figure:
     masks = (
         "$x_i$ reads every $x_j$",
         r"$x_i$ reads $x_j$ with $j \leq i$",
-        r"$x_i$ reads every $x_j$;  $y_i$ every $x_j$, and $y_j$ with $j \leq i$",
+        r"$x_i$ reads every $x_j$;  $y_i$ every $x_j$, and $y_j$ with $j \leq i$"
+        "\na row of $y$ holds two softmaxes: each side of the line sums to 1",
     )
     with rc_context(STYLE | {"axes.grid": False, "font.size": 14}):
-        figure, axes = panels(13.5, 5.3, columns=3)
+        figure, axes = panels(13.5, 5.6, columns=3)
         for ax, (title, a), mask in zip(axes, maps.items(), masks, strict=True):
             image = ax.imshow(np.ma.masked_equal(a, 0), cmap="cividis", vmin=0, vmax=1)
             i, j = np.nonzero(a == 0)
@@ -286,18 +319,17 @@ def ladder_map(
     the least excess that was derived, where that is not 0.
     """
     with rc_context(STYLE | {"axes.grid": False}):
-        figure, (axes,) = panels(3.6 + 1.15 * len(languages), 1.3 + 0.55 * len(rungs))
+        figure, (axes,) = panels(2.9 + 1.1 * len(languages), 1.2 + 0.62 * len(rungs))
         top = max(excess.max(), 0.1)
-        image = axes.imshow(excess, cmap="cividis_r", vmin=0, vmax=top, aspect="auto")
+        axes.imshow(excess, cmap="cividis_r", vmin=0, vmax=top, aspect="auto")
         for i, j in np.ndindex(excess.shape):
-            bound = f"\n$\\geq$ {derived[i, j]:.3f} derived" if derived[i, j] else ""
+            bound = f"\n$\\geq$ {derived[i, j]:.3f}" if derived[i, j] else ""
             colour = "white" if excess[i, j] > 0.5 * top else "black"
             text = short_name(written[i][j]) + bound
-            axes.text(j, i, text, ha="center", va="center", color=colour, size=8)
-        axes.set_xticks(range(len(languages)), [*map(literal, languages)])
-        axes.set_yticks(range(len(rungs)), [*map(short_name, rungs)])
-        axes.set_title("Nats per token over the entropy, best to worst seed")
-        figure.colorbar(image, label="nats over the entropy, best seed")
+            axes.text(j, i, text, ha="center", va="center", color=colour, size=12)
+        axes.set_xticks(range(len(languages)), [*map(literal, languages)], size=13)
+        axes.set_yticks(range(len(rungs)), [*map(short_name, rungs)], size=12)
+        axes.set_title("Nats per token above the entropy, best to worst seed;  $\\geq$ is derived")
     return figure
 
 

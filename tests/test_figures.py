@@ -128,6 +128,16 @@ def test_every_group_of_symbols_has_a_colour_and_a_shape_of_its_own():
     np.testing.assert_array_equal(vowels.get_xydata(), places[[0, 4]])
     np.testing.assert_array_equal(others.get_xydata(), places[[1, 2, 3, 5, 6]])
     assert vowels.get_color() != others.get_color() and vowels.get_marker() != others.get_marker()
+    assert axes.get_legend() is None
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["vowels", "a e", "others", "b c d f g"]
+
+
+def test_groups_of_more_symbols_than_can_be_written_have_a_legend():
+    symbols = [f"w{n}" for n in range(101)]
+    groups = {"even": symbols[::2], "odd": symbols[1::2]}
+    axes = labelled(embedding_plane(rng.normal(size=(101, 3)), symbols, groups))
+    assert not axes.texts
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(groups)
 
 
@@ -192,6 +202,10 @@ def test_the_three_masks_are_drawn_with_a_cross_where_nobody_may_look():
         assert crosses == set(map(tuple, np.argwhere(a == 0).tolist()))
     words = [label.get_text() for label in panels[2].get_xticklabels()]
     assert words == ["$x_1$", "$x_2$", "$x_3$", "$y_1$", "$y_2$", "$y_3$"]
+    assert "two softmaxes" in panels[2].get_xlabel()
+    both = maps["Encoder-decoder: Transformer"]
+    for side in (slice(0, 3), slice(3, 6)):
+        np.testing.assert_allclose(both[3:, side].sum(axis=1), 1, rtol=EXACT)
 
 
 # --- numerical gradients ---
@@ -220,6 +234,16 @@ def test_the_central_difference_is_best_near_1e_5_and_the_others_are_worse(curve
     assert central[0] > 1e-4 and central[-1] > 1e-4  # both arms of the V
     assert curves["one-sided, float64"][:, 1].min() > 10 * central.min()
     assert curves["central, float32"][:, 1].min() > 1e4 * central.min()
+
+
+def test_where_two_methods_agree_both_are_seen():
+    axes = labelled(v_curve(lambda x: np.sum(x**4), TABLE[:2], 4 * TABLE[:2] ** 3))
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    ring, dot = lines["central, float64"], lines["complex step"]
+    at = np.flatnonzero(ring.get_xdata() == 1e-3)
+    np.testing.assert_allclose(ring.get_ydata()[at], dot.get_ydata()[at], rtol=1e-6)
+    assert ring.get_markerfacecolor() == "none" and dot.get_markerfacecolor() != "none"
+    assert ring.get_markersize() > 1.5 * dot.get_markersize()
 
 
 def test_the_v_curve_is_drawn_on_logarithmic_axes_from_the_exact_gradient():

@@ -231,16 +231,21 @@ def test_the_command_prints_the_matrix_draws_it_and_ends_with_1_on_a_survivor(
 
 def test_the_picture_says_how_many_of_each_subject_an_oracle_sees(rows):
     figure = course_figures.kill_matrix(rows)
-    (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == list(
-        dict.fromkeys(row.mutant.subject for row in rows)
-    )
-    written = {tuple(t.get_position()): t.get_text() for t in axes.texts}
+    subjects, written = [], {}
+    for axes in figure.axes:
+        names = [label.get_text() for label in axes.get_yticklabels()]
+        places = {
+            (names[t.get_position()[1]], t.get_position()[0]): t.get_text() for t in axes.texts
+        }
+        subjects, written = subjects + names, written | places
+    assert subjects == list(dict.fromkeys(row.mutant.subject for row in rows))
     attention = [row for row in rows if row.mutant.subject == "attention"]
     seen = sum(bool(row.seen["invariants"]) for row in attention)
-    y = [label.get_text() for label in axes.get_yticklabels()].index("attention")
-    assert written[ORACLES.index("invariants"), y] == f"{seen}/{len(attention)}"
-    assert f"{len(MUTANTS)} mistakes, 0 unseen" in axes.get_xlabel()
+    assert written["attention", ORACLES.index("invariants")] == f"{seen}/{len(attention)}"
+    said = figure._supxlabel.get_text()
+    assert f"{len(MUTANTS)} mistakes, 0 unseen" in said
+    alone = sum(row.killers == ("adjoint",) for row in rows)
+    assert f"adjoint {alone}," in said
 
 
 # ---- dual numbers ----------------------------------------------------------------------------

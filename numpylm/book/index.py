@@ -47,7 +47,7 @@ PARTS = {  # the reading order
     "gradient_of_models gradient_evidence gradient_judge gradient_hidden",
     "Several workers": "parallel processes allocator",
     "To and from Hugging Face": "huggingface huggingface_layouts gguf_files sentence_embeddings",
-    "Pictures and the command line": "figures labels commands course_commands __main__",
+    "Pictures and the command line": "figures labels drawings commands course_commands __main__",
     "Is it right?": "checks checks.gradient_cases checks.second_formulas "
     "checks.second_formulas_llama checks.dual_numbers checks.invariants "
     "checks.invariants_models checks.invariants_llama checks.recurrences checks.oracles "
@@ -69,7 +69,7 @@ PARTS = {  # the reading order
     "course.problems.reading course.problems.translating course.problems.listing "
     "course.problems.outgrowing course.problems.llama course.problems.long_texts "
     " course.ladder "
-    "course.induction course.course_figures course.notebook_files",
+    "course.induction course.schematics course.course_figures course.notebook_files",
     "The four tasks": "tasks tasks.run tasks.translation tasks.generation tasks.sentiment "
     "tasks.question_answering tasks.compositions tasks.tools",
     "The book": "book book.write book.text book.index book.pages book.overview "
@@ -80,6 +80,14 @@ PARTS = {  # the reading order
 SCORES = ("metrics", "tasks.run", "tasks.sentiment", "tasks.question_answering")
 
 FIGURES = {  # what is drawn in figures/, and the formulas that it shows
+    "one_matrix": ("F1 F2 F3 F4 F5", "The one-matrix model, forward and backward"),
+    "attention": ("F2 F3", "Attention with its numbers: S3 reads S1, S2 and itself"),
+    "heads": ("F20", "Two heads side by side"),
+    "block": ("F13 F20 F21", "A block of GPT, forward and backward"),
+    "gpt": ("F18 F20 F21", "GPT: a decoder"),
+    "bert": ("F20 F24", "BERT: an encoder"),
+    "encoder_decoder": ("F19 F20 F23", "The Transformer: encoder and decoder"),
+    "key_value_cache": ("F20", "The key/value cache: a new token costs one row"),
     "four_paths": ("F1 F2 F3 F4 F5", "The four parts of dE on S1 S2 S3"),
     "topics_attention": ("F3", "Who reads whom in a sentence of topics"),
     "topics_embeddings": ("F1", "The embeddings of all words of topics"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..arrays import Array
@@ -17,10 +18,11 @@ from ..figures import STYLE, four_paths, panels, run_pictures, save_figures, thr
 from ..ops import attention_forward, causal_mask, cross_entropy_backward
 from ..runs import Run
 from ..train_config import TrainConfig
+from .schematics import draw_schematics
 
 
 def draw_course(folder: Path) -> list[Path]:
-    """The README's figures of the one-matrix model. Trains it on `topics`."""
+    """The schematics, and the README's figures of the one-matrix model, trained on `topics`."""
     with tempfile.TemporaryDirectory() as scratch:
         defaults = AttentionLMConfig(), CorpusConfig(), TrainConfig()
         run = Run.from_configs(Path(scratch) / "topics", AttentionLM, *defaults)
@@ -29,7 +31,7 @@ def draw_course(folder: Path) -> list[Path]:
     pictures["v_curve"] = _v_curve_of_one_matrix()
     pictures["four_paths"] = _four_paths_of_s1_s2_s3()
     pictures["three_masks"] = three_masks(attention_of_the_family(), source=3)
-    return save_figures(pictures, folder)
+    return save_figures(pictures | draw_schematics(), folder)
 
 
 def s1_s2_s3() -> tuple[AttentionLM, Array, Array]:
@@ -83,24 +85,37 @@ def attention_of_the_family() -> dict[str, Array]:
 
 
 def kill_matrix(rows: Sequence[Kills]) -> Figure:
-    """Which oracle sees how many of the mistakes in an op, a model or an optimizer."""
+    """Which oracle sees how many of the mistakes in an op, a model or an optimizer.
+
+    In two columns, or a page of it could not be read.
+    """
     subjects = list(dict.fromkeys(row.mutant.subject for row in rows))
     counts, seen = np.zeros(len(subjects)), np.zeros((len(subjects), len(ORACLES)))
     for row in rows:
         counts[subjects.index(row.mutant.subject)] += 1
         seen[subjects.index(row.mutant.subject)] += [bool(row.seen[o]) for o in ORACLES]
-    alone = [sum(row.killers == (oracle,) for row in rows) for oracle in ORACLES]
+    alone = {o: sum(row.killers == (o,) for row in rows) for o in ORACLES}
+    half = -(-len(subjects) // 2)
+    parts = [part for part in (slice(0, half), slice(half, None)) if subjects[part]]
     with rc_context(STYLE | {"axes.grid": False}):
-        figure, (axes,) = panels(7.5, 1.6 + 0.3 * len(subjects))
-        axes.imshow(seen / counts[:, None], cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
-        for i, j in np.ndindex(seen.shape):
-            share = seen[i, j] / counts[i]
-            text = f"{seen[i, j]:.0f}/{counts[i]:.0f}" if share else "."
-            colour = "white" if share > 0.6 else "black"
-            axes.text(j, i, text, ha="center", va="center", color=colour, size=9)
-        names = [f"{o}\n({n} seen by it alone)" for o, n in zip(ORACLES, alone, strict=True)]
-        axes.set_xticks(range(len(ORACLES)), names, size=8)
-        axes.set_yticks(range(len(subjects)), subjects, size=9)
-        axes.xaxis.tick_top()
-        axes.set_xlabel(f"{len(rows)} mistakes, {sum(not row.killers for row in rows)} unseen")
+        figure, axes = panels(5.6 * len(parts), 1.5 + 0.33 * half, len(parts))
+        for ax, part in zip(axes, parts, strict=True):
+            _kills(ax, subjects[part], seen[part], counts[part])
+        by = ",  ".join(f"{oracle} {n}" for oracle, n in alone.items())
+        unseen = sum(not row.killers for row in rows)
+        figure.supxlabel(
+            f"{len(rows)} mistakes, {unseen} unseen;  seen by one alone:  {by}", size=12
+        )
     return figure
+
+
+def _kills(axes: Axes, subjects: Sequence[str], seen: Array, counts: Array) -> None:
+    axes.imshow(seen / counts[:, None], cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
+    for i, j in np.ndindex(seen.shape):
+        share = seen[i, j] / counts[i]
+        text = f"{seen[i, j]:.0f}/{counts[i]:.0f}" if share else "."
+        colour = "white" if share > 0.6 else "black"
+        axes.text(j, i, text, ha="center", va="center", color=colour, size=11)
+    axes.set_xticks(range(len(ORACLES)), ORACLES, rotation=25, ha="left", size=11)
+    axes.set_yticks(range(len(subjects)), subjects, size=11)
+    axes.xaxis.tick_top()
