@@ -22,6 +22,8 @@ blockwise_attention  the same attention with less work, or with less memory
 bert                 encoder only: masked tokens
 bert_heads           a class, an answer
 transformer          encoder and decoder
+objectives           after pre-training: answers, rewards, preferences
+low_rank             a matrix stays, a product of two thin ones is added
 watching             what flows between the parts of a model: see it, replace it
 tokenizers           text <-> ids
 unicode_text         words and characters of every script
@@ -77,6 +79,7 @@ checks               is it right, and would it be noticed if it were not?
 inside               where a number comes from, and what changes if one intervenes
 course               what the notebooks show and ask; what each piece of a GPT is for
 tasks                generation, translation, sentiment, question answering
+post                 a pre-trained model is put to a use: transfer, rewards, scale
 book                 formulas next to the code, in a browser
 """
 

@@ -255,4 +255,70 @@ SAID = {
             "ds_ij = a_ij (dc_i·v_j − dc_i·c_i)"
         ),
     },
+    "F34": {
+        r"\ell_n = \sum_t \log p_{nt}(y_{nt})": "ℓ_n = Σ_t log softmax(z_nt)[y_nt]",
+        r"dz_{ntw} = d\ell_n \left( 1[w = y_{nt}] - p_{ntw} \right)": (
+            "dz_ntw = dℓ_n (1[w = y_nt] − p_ntw)"
+        ),
+    },
+    "F35": {r"y_t = x_{t+1} \quad (t \geq s)": "y_t = x_{t+1} if t ≥ s, else IGNORE"},
+    "F36": {
+        r"L = -\frac{1}{N} \sum_n a_n \ell_n": "L = −1/N Σ_n a_n ℓ_n",
+        r"d\ell_n = -\frac{dL}{N} a_n": "dℓ_n = −dL/N a_n",
+    },
+    "F37": {
+        r"a_n = r_n - \frac{1}{N - 1} \sum_{j \neq n} r_j": "a_n = r_n − 1/(N − 1) Σ_{j ≠ n} r_j"
+    },
+    "F38": {
+        r"\rho_n = \exp \left( \ell_n - \ell_n^{\mathrm{old}} \right)": "ρ_n = exp(ℓ_n − old_n)",
+        r"L = -\frac{1}{N} \sum_n \min \left( \rho_n a_n, "
+        r"\mathrm{clip}(\rho_n, 1 - \epsilon, 1 + \epsilon) a_n \right)": (
+            "L = −1/N Σ_n min(ρ_n a_n, clip(ρ_n, 1 − ε, 1 + ε) a_n)"
+        ),
+        r"d\ell_n = -\frac{dL}{N} \rho_n a_n 1[\rho_n\ \mathrm{is\ not\ clipped}]": (
+            "dℓ_n = −dL/N ρ_n a_n 1[ρ_n is not clipped]"
+        ),
+    },
+    "F39": {
+        r"\delta_n = \ell_n - \ell_n^{\mathrm{ref}}": "δ_n = ℓ_n − ref_n",
+        r"k1_n = \delta_n \quad k2_n = \delta_n^2 / 2 \quad "
+        r"k3_n = \exp(-\delta_n) - 1 + \delta_n": (
+            "k1_n = δ_n k2_n = δ_n²/2 k3_n = exp(−δ_n) − 1 + δ_n"
+        ),
+        r"L = \frac{1}{N} \sum_n k_n": "L = 1/N Σ_n k_n",
+        r"k1: d\ell_n = \frac{dL}{N} \quad k2: d\ell_n = \frac{dL}{N} \delta_n \quad "
+        r"k3: d\ell_n = \frac{dL}{N} \left( 1 - \exp(-\delta_n) \right)": (
+            "k1: dℓ_n = dL/N k2: dℓ_n = dL/N δ_n k3: dℓ_n = dL/N (1 − exp(−δ_n))"
+        ),
+    },
+    "F40": {
+        r"\mathrm{KL}_n = \sum_w p_{nw} \left( \log p_{nw} - \log q_{nw} \right)": (
+            "KL_n = Σ_w p_nw (log p_nw − log q_nw)"
+        ),
+        r"L = \frac{1}{N} \sum_n \mathrm{KL}_n": "L = 1/N Σ_n KL_n",
+        r"dz_{nw} = \frac{dL}{N} p_{nw} \left( \delta_{nw} - \mathrm{KL}_n \right)": (
+            "dz_nw = dL/N p_nw (δ_nw − KL_n)"
+        ),
+    },
+    "F41": {
+        r"J^* = \beta \log \sum_n \exp \left( \ell_n^{\mathrm{ref}} + r_n / \beta \right)": (
+            "J* = β log Σ_n exp(ref_n + r_n/β)"
+        ),
+        r"\ell_n^* = \ell_n^{\mathrm{ref}} + r_n / \beta - J^* / \beta": (
+            "ℓ*_n = ref_n + r_n/β − J*/β"
+        ),
+    },
+    "F42": {
+        r"m_n = \left( \ell_n - \ell_n^{\mathrm{ref}} \right)_{\mathrm{preferred}} - "
+        r"\left( \ell_n - \ell_n^{\mathrm{ref}} \right)_{\mathrm{rejected}}": (
+            "m_n = (ℓ_n − ref_n) of the preferred − (ℓ_n − ref_n) of the rejected"
+        ),
+        r"L = -\frac{1}{N} \sum_n \log \sigma(\beta m_n)": "L = −1/N Σ_n log σ(β m_n)",
+        r"d\ell_n = -\frac{dL}{N} \beta \sigma(-\beta m_n)": "dℓ_n = −dL/N β σ(−β m_n)",
+    },
+    "F43": {
+        r"W' = W + \mathrm{scale} \cdot u v": "W' = W + scale u v",
+        r"dW = dW' \quad du = \mathrm{scale} \cdot dW' v^T \quad "
+        r"dv = \mathrm{scale} \cdot u^T dW'": ("dW = dW' du = scale dW' vᵀ dv = scale uᵀ dW'"),
+    },
 }

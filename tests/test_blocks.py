@@ -6,7 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from numpylm import blocks, blockwise_attention, llama_blocks, ops
+from numpylm import blocks, blockwise_attention, llama_blocks, low_rank, objectives, ops
 from numpylm.blocks import (
     ACTIVATIONS,
     CROSS_ATTENTION,
@@ -71,7 +71,7 @@ def floats(tree):
 def own_names_that_end_in(ending):
     return {
         name.removesuffix(ending)
-        for module in (blocks, llama_blocks, blockwise_attention)
+        for module in (blocks, llama_blocks, blockwise_attention, objectives, low_rank)
         for name, value in vars(module).items()
         if name.endswith(ending) and value.__module__ == module.__name__
     }

@@ -190,7 +190,7 @@ def test_every_mistake_is_explained(pages, files):
 
 
 def test_the_notation_page_has_every_letter(files):
-    for letters in (notation.SIZES, notation.MODEL, notation.OPTIMIZER):
+    for letters in (notation.SIZES, notation.MODEL, notation.OPTIMIZER, notation.AFTERWARDS):
         for letter, means in letters.items():
             assert typeset_label(letter) in files["notation.html"]
             assert means.replace("'", "&#x27;") in files["notation.html"]

@@ -26,6 +26,7 @@ from numpylm.course.problems import (
     outgrowing,
     reading,
     repairs,
+    rewarding,
     translating,
     writing,
 )
@@ -209,6 +210,23 @@ RIGHT = {
         lambda s, m, t: exp(s - m) / t,
         lambda s, m, t: [math.exp(x - m - math.log(t)) for x in s],
         lambda s, m, t: exp(s - (m + log(t))),
+    ],
+    rewarding.ADVANTAGES: [
+        lambda r: [r[n] - np.delete(r, n).mean() for n in range(len(r))],
+        lambda r: (r - r.mean()) * len(r) / (len(r) - 1),
+        lambda r: r - (1 - np.eye(len(r))) @ r / (len(r) - 1),
+    ],
+    rewarding.KL: [
+        lambda p, q: exp(q) / exp(p) - 1 - (q - p),
+        lambda p, q: np.expm1(q - p) + p - q,
+        lambda p, q: [math.exp(b - a) - 1 + a - b for a, b in zip(p, q, strict=True)],
+    ],
+    rewarding.BEST: [
+        lambda p, r, b: b * np.logaddexp.reduce(log(p) + r / b),
+        lambda p, r, b: max(r) + b * log(p @ exp((r - max(r)) / b)),
+        lambda p, r, b: max(r) + b * math.log(
+            sum(x * math.exp((y - max(r)) / b) for x, y in zip(p, r, strict=True))
+        ),
     ],
     outgrowing.AVERAGE: [
         s.average_loop,
@@ -568,6 +586,28 @@ WRONG = {
         (lambda s, m, t: s - m - log(t), "logarithms"),
         (lambda s, m, t: exp(s - m - t), "inside exp"),
         (lambda s, m, t: exp(s) / exp(m) / t, "subtract first"),
+    ],
+    rewarding.ADVANTAGES: [
+        (lambda r: r - r.mean(), "in its baseline"),
+        (lambda r: r, "no baseline"),
+        (lambda r: r.mean() - r, "in its baseline"),
+        (lambda r: (r - r.mean()) / (r.std() + 1e-8), "GRPO"),
+        (lambda r: 2 * r - r.sum(), "their mean"),
+        (lambda r: r - (r.sum() - r) / r.size, "N − 1"),
+    ],
+    rewarding.KL: [
+        (lambda p, q: p - q, "k1"),
+        (lambda p, q: (q - p) ** 2 / 2, "k2"),
+        (lambda p, q: exp(p - q) - 1 - (p - q), "exchanged"),
+        (lambda p, q: exp(q - p) + p - q, "−1 is missing"),
+        (lambda p, q: (exp(q - p) - 1 + p - q).mean(), "each text"),
+    ],
+    rewarding.BEST: [
+        (lambda p, r, b: log(p @ exp(r / b)), "in front of the logarithm"),
+        (lambda p, r, b: b * log(p @ exp(r * b)), "divide"),
+        (lambda p, r, b: b * log(exp(r / b).sum()), "reference is left out"),
+        (lambda p, r, b: p @ r, "mean reward"),
+        (lambda p, r, b: r.max(), "largest reward"),
     ],
     outgrowing.AVERAGE: [
         (lambda g, n: g.mean(axis=0), "every share counts the same"),

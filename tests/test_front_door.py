@@ -18,7 +18,9 @@ from numpylm.book.index import PARTS
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(numpylm.__file__).read_text(encoding="utf-8")
 BESIDE_NUMPY = {"matplotlib", "tqdm", "safetensors", "threadpoolctl", "regex", "tokenizers"}
-FOLDERS = {f"numpylm.{folder}" for folder in ("checks", "inside", "course", "tasks", "book")}
+FOLDERS = {
+    f"numpylm.{folder}" for folder in ("checks", "inside", "course", "tasks", "post", "book")
+}
 
 
 def loaded_by(code):

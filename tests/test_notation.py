@@ -11,13 +11,14 @@ from formula_texts import SAID
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
 
-from numpylm import blocks, blockwise_attention, llama_blocks, ops
+from numpylm import blocks, blockwise_attention, llama_blocks, low_rank, objectives, ops
 from numpylm.book.index import Index
 from numpylm.book.text import shapes
 from numpylm.checks import gradient_cases
 from numpylm.checks.mutants import MUTANTS
 from numpylm.course import notation
 from numpylm.course.notation import (
+    AFTERWARDS,
     FORMULAS,
     INDICES,
     MODEL,
@@ -26,6 +27,7 @@ from numpylm.course.notation import (
     formula,
     formulas_of,
     letters_of,
+    own_letters,
 )
 from numpylm.errors import InputError
 
@@ -38,7 +40,7 @@ COMMANDS = {
     rf"\{name}"
     for name in (
         "frac", "sqrt", "sum", "exp", "log", "sin", "cos", "tanh", "max", "min", "cdot", "left",
-        "right", "quad", "leftarrow", "ldots", "geq", "leq", "hat", "bar",
+        "right", "quad", "leftarrow", "ldots", "geq", "leq", "neq", "hat", "bar",
         "lfloor", "rfloor",
     )
 }  # fmt: skip
@@ -102,7 +104,7 @@ def test_every_function_of_the_table_carries_the_id_in_its_docstring(f):
 
 
 def test_every_forward_belongs_to_a_formula():
-    for module in (ops, blocks, llama_blocks, blockwise_attention):
+    for module in (ops, blocks, llama_blocks, blockwise_attention, objectives, low_rank):
         for name, function in vars(module).items():
             if name.endswith("_forward") and function.__module__ == module.__name__:
                 assert formulas_of(function), name
@@ -318,17 +320,17 @@ def test_no_letter_means_two_things():
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
     }
-    assert set(tables) == {"SIZES", "MODEL", "OPTIMIZER"}
+    assert set(tables) == {"SIZES", "MODEL", "OPTIMIZER", "AFTERWARDS"}
     for keys in tables.values():
         assert len(keys) == len(set(keys))  # a dictionary would drop the first without a word
-    for letters in (MODEL, OPTIMIZER):
+    for letters in (MODEL, OPTIMIZER, AFTERWARDS):
         assert not set(SIZES) & set(letters)
         assert len(set(letters.values())) == len(letters)
 
 
 def test_every_letter_of_the_table_is_used():
-    for letters, belongs in ((MODEL, False), (OPTIMIZER, True)):
-        formulas = [f for f in ALL if f.names[0].startswith("optim.") is belongs]
+    for letters in (MODEL, OPTIMIZER, AFTERWARDS):
+        formulas = [f for f in ALL if own_letters(f) is letters]
         used = {symbol for f in formulas for line in lines(f) for symbol in symbols_in(line)}
         unused = set(letters) - used - {"1", "a"}
         assert not unused
@@ -336,5 +338,5 @@ def test_every_letter_of_the_table_is_used():
 
 def test_the_notation_table_lists_every_letter():
     rows = notation.notation_table().splitlines()[2:]
-    assert len(rows) == len(SIZES) + len(MODEL) + len(OPTIMIZER)
+    assert len(rows) == len(SIZES) + len(MODEL) + len(OPTIMIZER) + len(AFTERWARDS)
     assert any("| model | $v$ |" in row for row in rows)

@@ -95,6 +95,13 @@ OTHERWISE = {
     "causal_attention_forward: no mask inside a block": {"adjoint"},
     "online_attention_forward: the maximum of the block alone": set(),
     "_scores: one step into the future": {"adjoint"},
+    "text_logp_forward: divided by the length, both ways": {"adjoint"},
+    "policy_gradient_forward: an advantage with a gradient": {"central", "complex"},
+    "clipped_forward: clipped on both sides alike": {"adjoint"},
+    "kl_estimate_forward: k2: the 2 is missing": {"central", "complex"},
+    "kl_estimate_forward: k3: the ratio upside down": {"central", "complex"},
+    "preference_forward: no reference": {"adjoint"},
+    "preference_forward: exp of a large margin": set(),
 }
 
 

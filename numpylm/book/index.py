@@ -38,7 +38,8 @@ ACROSS = {  # pages that are no module, and how they are called
 PARTS = {  # the reading order
     "The mathematics, and a model of one matrix": "ops attention_lm gradcheck",
     "GPT, and how it learns": "model blocks gpt optim training",
-    "Its relatives": "llama llama_blocks blockwise_attention bert bert_heads transformer watching",
+    "Its relatives": "llama llama_blocks blockwise_attention bert bert_heads transformer "
+    "objectives low_rank watching",
     "From text to batches": "tokenizers unicode_text languages corpora encodings batches",
     "From logits to text and scores": "sampling translate metrics answers",
     "Runs, files and options": "train_config divergence reports runs trained log_files logs "
@@ -49,8 +50,9 @@ PARTS = {  # the reading order
     "To and from Hugging Face": "huggingface huggingface_layouts gguf_files sentence_embeddings",
     "Pictures and the command line": "figures labels drawings commands course_commands __main__",
     "Is it right?": "checks checks.gradient_cases checks.second_formulas "
-    "checks.second_formulas_llama checks.dual_numbers checks.invariants "
-    "checks.invariants_models checks.invariants_llama checks.recurrences checks.oracles "
+    "checks.second_formulas_llama checks.second_formulas_objectives checks.dual_numbers "
+    "checks.invariants checks.invariants_models checks.invariants_llama "
+    "checks.invariants_objectives checks.recurrences checks.oracles "
     "checks.contracts checks.contenders checks.contender_calls checks.contender_weights "
     "checks.verdicts checks.contract_trials checks.contract_causality "
     "checks.contract_independence checks.contract_reading checks.contract_numbers "
@@ -58,7 +60,7 @@ PARTS = {  # the reading order
     "See inside": "inside inside.explain inside.terms inside.traces inside.texts",
     "Wrong on purpose": "checks.mutation checks.mutants_ops checks.mutants_models "
     "checks.mutants_llama "
-    "checks.mutants_optim checks.mutants_numbers checks.mutants",
+    "checks.mutants_optim checks.mutants_numbers checks.mutants_objectives checks.mutants",
     "What went wrong?": "checks.raised checks.relations checks.diagnose_sizes "
     "checks.diagnose_cases checks.diagnose_compare checks.diagnose_students "
     "checks.diagnose_suspects checks.diagnose_products checks.diagnose_factors "
@@ -68,10 +70,12 @@ PARTS = {  # the reading order
     "course.problems.learning course.problems.repairs course.problems.writing "
     "course.problems.reading course.problems.translating course.problems.listing "
     "course.problems.outgrowing course.problems.llama course.problems.long_texts "
+    "course.problems.rewarding "
     " course.ladder "
     "course.induction course.schematics course.course_figures course.notebook_files",
     "The four tasks": "tasks tasks.run tasks.translation tasks.generation tasks.sentiment "
     "tasks.question_answering tasks.compositions tasks.tools",
+    "After pre-training": "post post.enumeration post.rollouts",
     "The book": "book book.write book.text book.index book.pages book.overview "
     "book.notebook_pages book.walk",
 }

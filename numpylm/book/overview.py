@@ -11,7 +11,7 @@ from .. import ops
 from ..checks.mutants import EQUIVALENT, MUTANTS
 from ..checks.mutation import Mutant, find
 from ..course.cards import source_of
-from ..course.notation import FORMULAS, MODEL, OPTIMIZER, SIZES, Formula
+from ..course.notation import AFTERWARDS, FORMULAS, MODEL, OPTIMIZER, SIZES, Formula
 from .index import PARTS, Index, page_of, plain, slug
 from .pages import page
 from .text import Link, code, formula_lines, linked, prose, shapes, typeset
@@ -132,7 +132,8 @@ def _list(items: Iterable[str]) -> str:
 def notation_page(index: Index) -> str:
     """Every letter and its one meaning."""
     tables = []
-    for title, letters in (("Sizes", SIZES), ("Models", MODEL), ("Optimizers", OPTIMIZER)):
+    kinds = {"Sizes": SIZES, "Models": MODEL, "Optimizers": OPTIMIZER, "Afterwards": AFTERWARDS}
+    for title, letters in kinds.items():
         rows = "".join(
             f"<tr><td>{typeset(letter, f'the letter {letter}')}</td><td>{escape(means)}</td></tr>"
             for letter, means in letters.items()

@@ -222,6 +222,7 @@ def _extreme_probes(op: str) -> list[Probe]:
     cases: dict[str, list[tuple[Any, ...]]] = {
         "softmax": [(EXTREME, ALLOWED), (EXTREME,)],
         "cross_entropy": [(EXTREME, np.array([1, 2, 0]))],
+        "preference": [(np.array([1e4, -1e4]), np.zeros(2), [0.0, 0.0], [0.0, 0.0], 1.0)],
     }
     named = [OpCase(op, "extreme numbers", args) for args in cases.get(op, [])]
     return [_forward_probe(case) for case in named]
@@ -356,6 +357,24 @@ def _hidden_tokens() -> Subject:
     return Subject("mask_tokens", "mask_tokens", _signature("mask_tokens"), [Probe("", {}, ask)])
 
 
+def _answers() -> Subject:
+    def ask(targets: Callable[..., Any], texts: Any, prompts: Any) -> Mapping[str, Array]:
+        return {"the targets": _array(targets(texts, prompts, 0)) * 1.0}
+
+    calls = [(recurrences.PROMPTED, [2, 1, 3]), (recurrences.PROMPTED[:1], 1)]
+    probes = [Probe(f"{len(t)} texts", {}, partial(ask, texts=t, prompts=s)) for t, s in calls]
+    return Subject("answer_targets", "answer_targets", "(ids, prompts, padding)", probes)
+
+
+def _best() -> Subject:
+    def ask(best: Callable[..., Any], beta: float) -> Mapping[str, Array]:
+        logp, value = best(np.log([[0.2, 0.8], [0.5, 0.5]]), [[1.0, 0.3], [0.0, 2.0]], beta)
+        return {"the log-probabilities": _array(logp), "the value": _array(value)}
+
+    probes = [Probe(f"β = {beta}", {}, partial(ask, beta=beta)) for beta in (0.4, 2.0)]
+    return Subject("best_policy", "best_policy", "(reference, rewards, beta)", probes)
+
+
 TRANSLATION = Translation(np.array([5, 4, 6]), 3.0, True)
 
 OTHERS: dict[str, Callable[[], Subject]] = {
@@ -376,4 +395,11 @@ OTHERS: dict[str, Callable[[], Subject]] = {
     ),
     "causal_mask": _mask,
     "rotation": _clocks,
+    "answer_targets": _answers,
+    "group_advantages": _numbers(
+        "group_advantages",
+        "(rewards, baseline, deviation)",
+        *((recurrences.REWARDS, *how) for how in ((), ("group",), ("none",), ("group", True))),
+    ),
+    "best_policy": _best,
 }

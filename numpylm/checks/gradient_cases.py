@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import blocks, blockwise_attention, llama_blocks, ops
+from .. import blocks, blockwise_attention, llama_blocks, low_rank, objectives, ops
 from ..attention_lm import AttentionLM, AttentionLMConfig
 from ..bert import BERTConfig, BERTForMaskedLM
 from ..bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan
@@ -128,6 +128,7 @@ def block_cases() -> list[OpCase]:
         *(OpCase(*case, module=blocks) for case in cases),
         *_llama_block_cases(),
         *_blockwise_cases(),
+        *_objective_cases(),
     ]
 
 
@@ -171,6 +172,34 @@ def _blockwise_cases() -> list[OpCase]:
         )
     ]
     return [OpCase(*case, module=blockwise_attention) for case in cases]
+
+
+def _objective_cases() -> list[OpCase]:
+    """At least one case for each pair in objectives.py, of 5 texts, and in low_rank.py.
+
+    What was recorded when the texts were drawn is lists, of which nobody asks a gradient.
+    """
+    rng = np.random.default_rng(10)
+    logits, targets = rng.normal(size=(S, T, V)), rng.integers(V, size=(S, T))
+    targets[1, 2], targets[3] = ops.IGNORE, ops.IGNORE
+    logp, other, moved, noise = rng.normal(size=(4, S))
+    advantages = [1.3, -0.4, 0.7, -0.9, -0.2]
+    old = (logp - [0.5, 0.4, -0.3, -0.6, 0.01]).tolist()  # clipped, free, free, clipped, free
+    pair = logp, other, (logp + moved).tolist(), noise.tolist(), 0.7
+    reference = rng.normal(size=(T, V)).tolist()
+    cases = [
+        ("text_logp", "one text is ignored", (logits, targets)),
+        ("policy_gradient", "", (logp, advantages)),
+        ("clipped", "two are clipped", (logp, old, advantages, 0.15)),
+        *(("kl_estimate", k, (logp, (logp + moved).tolist(), k)) for k in objectives.ESTIMATES),
+        ("kl", "", (rng.normal(size=(T, V)), reference)),
+        ("preference", "", pair),
+    ]
+    thin = rng.normal(size=(C, V)), rng.normal(size=(C, T)), rng.normal(size=(T, V)), 0.7
+    return [
+        *(OpCase(*case, module=objectives) for case in cases),
+        OpCase("low_rank", "", thin, low_rank),
+    ]
 
 
 def _without_biases(weights: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 from .mutants_llama import LLAMAS
 from .mutants_models import MODELS
 from .mutants_numbers import NUMBERS
+from .mutants_objectives import OBJECTIVES
 from .mutants_ops import DS_SUM, OPS, TARGET_TERM, VARIANCE_TERM
 from .mutants_optim import OPTIM
 from .mutation import Mutant, Wrong, edit, result
@@ -39,7 +40,7 @@ HIDDEN = [
     ),
 ]
 
-MUTANTS: list[Mutant] = [*OPS, *MODELS, *LLAMAS, *HIDDEN, *OPTIM, *NUMBERS]
+MUTANTS: list[Mutant] = [*OPS, *MODELS, *LLAMAS, *HIDDEN, *OPTIM, *NUMBERS, *OBJECTIVES]
 
 
 # ---- what looks wrong and is right -----------------------------------------------------------

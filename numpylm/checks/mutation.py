@@ -177,7 +177,7 @@ def _replace(target: str, wrong: Wrong, undo: list[Callable[[], None]]) -> None:
     right = find(target)
     mistaken = wrong(right)
     for module in _modules():
-        if getattr(module, target, None) is right:
+        if vars(module).get(target) is right:  # nothing that a module would import when asked
             undo.append(partial(setattr, module, target, right))
             setattr(module, target, mistaken)
     for name, (forward, backward) in blocks.ACTIVATIONS.items():
@@ -191,7 +191,7 @@ def find(name: str) -> Any:
     """The function, class or method of numpylm of this name, as it now is."""
     name, _, method = name.partition(".")
     for module in _modules():
-        if callable(found := getattr(module, name, None)):
+        if callable(found := vars(module).get(name)):
             return getattr(found, method) if method else found
     raise InputError(f"numpylm has nothing called {name!r}")
 

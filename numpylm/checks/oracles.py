@@ -20,7 +20,7 @@ import numpy as np
 from ..arrays import Array
 from ..errors import InputError
 from ..gradcheck import METHODS, Known
-from . import invariants_llama, invariants_models  # noqa: F401  enlist their invariants
+from . import invariants_llama, invariants_models, invariants_objectives  # noqa: F401  enlisted
 from .dual_numbers import Dual
 from .gradient_cases import OpCase, block_cases, model_cases, op_cases
 from .invariants import ALONE, OF_CASES, GradientCase, Invariant, subject_of
@@ -29,12 +29,13 @@ from .mutation import Mutant, applied
 from .recurrences import RECURRENCES
 from .second_formulas import LOSSES, SECOND_FORMULAS
 from .second_formulas_llama import LLAMA_FORMULAS, llama
+from .second_formulas_objectives import OBJECTIVE_FORMULAS
 
 ORACLES = (*METHODS, "adjoint", "invariants", "recurrence")
 
 ADJOINT = 1e-12  # of sums of at least 1: both add the same few hundred products of order 1
 
-ALL_FORMULAS = SECOND_FORMULAS | LLAMA_FORMULAS
+ALL_FORMULAS = SECOND_FORMULAS | LLAMA_FORMULAS | OBJECTIVE_FORMULAS
 ALL_LOSSES = LOSSES | {"Llama": llama}
 
 SUBJECTS = {  # helpers are looked at by way of those who use them

@@ -16,6 +16,7 @@ from .. import optim
 from ..bert import mask_tokens
 from ..metrics import perplexity
 from ..model import Parameters
+from ..objectives import answer_targets, best_policy, group_advantages
 from ..ops import IGNORE, sinusoidal_positions
 from ..translate import Translation
 
@@ -171,6 +172,42 @@ def nats_over_a_power_of_the_length() -> Pairs:
     yield Translation(np.array([5]), 3.0, False).score(1.0), -3.0
 
 
+PROMPTED = [[5, 6, 7, 8, 0], [5, 6, 7, 0, 0], [1, 2, 3, 4, 9]]
+
+
+def the_answer_alone_is_predicted() -> Pairs:
+    """F35: prompts of 2, 1 and 3 tokens; 0 is padding."""
+    no = IGNORE
+    expected = [[no, 7, 8, no], [6, 7, no, no], [no, no, 4, 9]]
+    yield answer_targets(PROMPTED, [2, 1, 3], 0), np.array(expected)
+    yield answer_targets(PROMPTED[:1], 1), np.array([[6, 7, 8, 0]])
+
+
+REWARDS = [[1.0, 0.0, 0.0, 3.0], [2.0, 2.0, 2.0, 2.0]]
+
+
+def each_text_against_the_others_of_its_group() -> Pairs:
+    """F37: 1 − (0 + 0 + 3)/3 = 0, 0 − 4/3, 3 − 1/3; where all are equal, exactly 0."""
+    rows = [[r - (sum(row) - r) / 3 for r in row] for row in REWARDS]
+    yield group_advantages(REWARDS), np.array(rows)
+    yield group_advantages(REWARDS, "group"), np.array(rows) * 3 / 4
+    yield group_advantages(REWARDS, "none"), np.array(REWARDS)
+    deviation = math.sqrt((0 + 1 + 1 + 4) / 4)
+    scaled = [[0.0, -1 / deviation, -1 / deviation, 2 / deviation], [0.0] * 4]
+    yield group_advantages(REWARDS, "group", True), np.array(scaled)
+
+
+def no_policy_is_better_than_the_best() -> Pairs:
+    """F41: two texts of ½, rewards β ln 3 and 0: J* = β ln((3 + 1)/2), and p* is ¾, ¼."""
+    half, beta = math.log(0.5), 0.4
+    logp, value = best_policy([half, half], [beta * math.log(3), 0.0], beta)
+    yield value, beta * math.log(2)
+    yield np.exp(logp), np.array([0.75, 0.25])
+    uneven = [math.log(0.2), math.log(0.8)]
+    yield best_policy(uneven, [beta * math.log(3), 0.0], beta)[1], beta * math.log(1.4)
+    yield best_policy(uneven, [5.0, 4.0], 0.0)[1], 5.0
+
+
 RECURRENCES: dict[str, Callable[[], Pairs]] = {
     "Adam": adam_repeats_algorithm_1,
     "SGD": sgd_repeats_the_heavy_ball,
@@ -181,4 +218,7 @@ RECURRENCES: dict[str, Callable[[], Pairs]] = {
     "sinusoidal_positions": each_pair_of_columns_is_a_clock,
     "mask_tokens": chosen_tokens_are_targets,
     "Translation": nats_over_a_power_of_the_length,
+    "answer_targets": the_answer_alone_is_predicted,
+    "group_advantages": each_text_against_the_others_of_its_group,
+    "best_policy": no_policy_is_better_than_the_best,
 }

@@ -53,9 +53,13 @@ WHERE = {  # the module of each name; it is imported when the name is first aske
     "numpylm.llama": "Llama LlamaConfig",
     "numpylm.llama_blocks": "gated_feed_forward_forward grouped_query_forward rms_norm_backward "
     "rms_norm_forward rotary_forward rotation silu_forward",
+    "numpylm.low_rank": "low_rank_forward",
     "numpylm.metrics": "bleu evaluate exact_match perplexity precision_recall_f1 token_f1 "
     "token_nats",
     "numpylm.model": "Parameters",
+    "numpylm.objectives": "answer_targets best_policy clipped_backward clipped_forward "
+    "group_advantages kl_estimate_backward kl_estimate_forward kl_forward "
+    "policy_gradient_forward preference_backward preference_forward text_logp_forward",
     "numpylm.ops": "IGNORE attention_backward attention_forward causal_mask "
     "cross_entropy_backward cross_entropy_forward dropout_backward dropout_forward "
     "embedding_backward embedding_forward gelu_backward gelu_forward layer_norm_backward "
@@ -64,6 +68,9 @@ WHERE = {  # the module of each name; it is imported when the name is first aske
     "smoothed_cross_entropy_forward softmax_backward softmax_forward",
     "numpylm.optim": "SGD Adam clip_by_global_norm learning_rate_at transformer_rate",
     "numpylm.parallel": "Workers ring_all_reduce_seconds",
+    "numpylm.post.enumeration": "exact_gradient exact_value expected_weights "
+    "log_probabilities make_game towards_parameters",
+    "numpylm.post.rollouts": "RewardConfig Rewarded Rollouts",
     "numpylm.runs": "Run",
     "numpylm.sampling": "GenerateConfig generate_ids next_probabilities",
     "numpylm.tokenizers": "WordTokenizer",

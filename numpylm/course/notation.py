@@ -481,6 +481,113 @@ _TABLE = (
         "Milakov and Gimelshein 2018, Online normalizer calculation for softmax, algorithm 3; "
         "Dao et al. 2022, FlashAttention, algorithm 1",
     ),
+    Formula(
+        "F34",
+        "log-probability of a text",
+        (r"\ell_n = \sum_t \log p_{nt}(y_{nt})",),
+        (r"dz_{ntw} = d\ell_n \left( 1[w = y_{nt}] - p_{ntw} \right)",),
+        ("objectives.text_logp_forward",),
+        "the chain rule of probability",
+    ),
+    Formula(
+        "F35",
+        "fine-tuning with the prompt masked",
+        (r"y_t = x_{t+1} \quad (t \geq s)",),
+        (),
+        ("objectives.answer_targets",),
+        "Radford et al. 2018, Improving Language Understanding by Generative Pre-Training, "
+        "section 3.2",
+    ),
+    Formula(
+        "F36",
+        "policy gradient",
+        (r"L = -\frac{1}{N} \sum_n a_n \ell_n",),
+        (r"d\ell_n = -\frac{dL}{N} a_n",),
+        ("objectives.policy_gradient_forward",),
+        "Williams 1992, Simple Statistical Gradient-Following Algorithms, theorem 1",
+    ),
+    Formula(
+        "F37",
+        "advantage over the group",
+        (r"a_n = r_n - \frac{1}{N - 1} \sum_{j \neq n} r_j",),
+        (),
+        ("objectives.group_advantages",),
+        "Kool et al. 2019, Buy 4 REINFORCE Samples, Get a Baseline for Free!; "
+        "Shao et al. 2024, DeepSeekMath, section 4.1.2",
+    ),
+    Formula(
+        "F38",
+        "clipped policy gradient",
+        (
+            r"\rho_n = \exp \left( \ell_n - \ell_n^{\mathrm{old}} \right)",
+            r"L = -\frac{1}{N} \sum_n \min \left( \rho_n a_n, "
+            r"\mathrm{clip}(\rho_n, 1 - \epsilon, 1 + \epsilon) a_n \right)",
+        ),
+        (r"d\ell_n = -\frac{dL}{N} \rho_n a_n 1[\rho_n\ \mathrm{is\ not\ clipped}]",),
+        ("objectives.clipped_forward",),
+        "Schulman et al. 2017, Proximal Policy Optimization Algorithms, equation 7",
+    ),
+    Formula(
+        "F39",
+        "KL, estimated from samples",
+        (
+            r"\delta_n = \ell_n - \ell_n^{\mathrm{ref}}",
+            r"k1_n = \delta_n \quad k2_n = \delta_n^2 / 2 \quad "
+            r"k3_n = \exp(-\delta_n) - 1 + \delta_n",
+            r"L = \frac{1}{N} \sum_n k_n",
+        ),
+        (
+            r"k1: d\ell_n = \frac{dL}{N} \quad k2: d\ell_n = \frac{dL}{N} \delta_n \quad "
+            r"k3: d\ell_n = \frac{dL}{N} \left( 1 - \exp(-\delta_n) \right)",
+        ),
+        ("objectives.kl_estimate_forward",),
+        "Schulman 2020, Approximating KL Divergence; Shao et al. 2024, DeepSeekMath, equation 4",
+    ),
+    Formula(
+        "F40",
+        "KL, summed exactly",
+        (
+            r"\mathrm{KL}_n = \sum_w p_{nw} \left( \log p_{nw} - \log q_{nw} \right)",
+            r"L = \frac{1}{N} \sum_n \mathrm{KL}_n",
+        ),
+        (r"dz_{nw} = \frac{dL}{N} p_{nw} \left( \delta_{nw} - \mathrm{KL}_n \right)",),
+        ("objectives.kl_forward",),
+        "Kullback and Leibler 1951, On Information and Sufficiency",
+    ),
+    Formula(
+        "F41",
+        "the best value",
+        (
+            r"J^* = \beta \log \sum_n \exp \left( \ell_n^{\mathrm{ref}} + r_n / \beta \right)",
+            r"\ell_n^* = \ell_n^{\mathrm{ref}} + r_n / \beta - J^* / \beta",
+        ),
+        (),
+        ("objectives.best_policy",),
+        "Peters, Mülling and Altün 2010, Relative Entropy Policy Search",
+    ),
+    Formula(
+        "F42",
+        "direct preference optimisation",
+        (
+            r"m_n = \left( \ell_n - \ell_n^{\mathrm{ref}} \right)_{\mathrm{preferred}} - "
+            r"\left( \ell_n - \ell_n^{\mathrm{ref}} \right)_{\mathrm{rejected}}",
+            r"L = -\frac{1}{N} \sum_n \log \sigma(\beta m_n)",
+        ),
+        (r"d\ell_n = -\frac{dL}{N} \beta \sigma(-\beta m_n)",),
+        ("objectives.preference_forward",),
+        "Rafailov et al. 2023, Direct Preference Optimization, equation 7",
+    ),
+    Formula(
+        "F43",
+        "low-rank adaptation",
+        (r"W' = W + \mathrm{scale} \cdot u v",),
+        (
+            r"dW = dW' \quad du = \mathrm{scale} \cdot dW' v^T \quad "
+            r"dv = \mathrm{scale} \cdot u^T dW'",
+        ),
+        ("low_rank.low_rank_forward",),
+        "Hu et al. 2021, LoRA, section 4.1",
+    ),
 )
 
 FORMULAS: dict[str, Formula] = {f.id: f for f in _TABLE}
@@ -502,6 +609,7 @@ SIZES = {
     "F": "hidden width of feed-forward",
     "I": "width of what goes in, where it need not be C",
     "O": "width of what comes out, where it need not be C",
+    "R": "rank of what is added to a matrix",
     "V": "vocabulary: how many words",
     "N": "how many are counted, of whatever n counts",
 }
@@ -572,18 +680,56 @@ OPTIMIZER = {
     r"\pi": "3.14159...",
 }
 
+AFTERWARDS = {
+    "n": "a text, of those drawn for a prompt",
+    "j": "another text of the same group",
+    "t": "a position in a text, from 1",
+    "w": "a word of the vocabulary",
+    "x": "the words of prompt and answer",
+    "s": "how many of them are the prompt",
+    "y": "the words to be predicted",
+    "z": "logits",
+    "p": "probability under the policy, which is trained",
+    "q": "probability under the reference, which is frozen",
+    r"\ell": "log-probability of a text, in nats",
+    "r": "reward of a text",
+    "a": "advantage: how much better than expected",
+    r"\rho": "how much likelier a text is than when it was drawn",
+    r"\epsilon": "how far that may go: the clip",
+    r"\delta": "how much likelier than under the reference, in nats",
+    "k": "an estimate of KL from one text",
+    "m": "margin: by how much the preferred text has gained on the rejected one",
+    r"\sigma": "1/(1 + exp(−u)), the probability of being preferred",
+    r"\beta": "what a nat of KL costs",
+    "J": "reward minus β KL; J* the most that it can be",
+    "L": "loss, which is to fall",
+    "d": "dz is dL/dz",
+    "W": "a matrix of weights",
+    "u": "the first thin factor of what is added to W",
+    "v": "the second one",
+    "1": "1[...] is 1 where ... holds, otherwise 0",
+}
+
 
 def letters_of(formula: Formula) -> dict[str, str]:
     """The meaning of every letter that may stand in a formula.
 
-    An optimizer sees one long vector, and neither words nor attention: its letters are its own.
+    An optimizer sees one long vector, and neither words nor attention: its letters are its own. So
+    are those of what follows pre-training, where a text has a reward.
     """
-    return SIZES | (OPTIMIZER if formula.names[0].startswith("optim.") else MODEL)
+    return SIZES | own_letters(formula)
+
+
+def own_letters(formula: Formula) -> dict[str, str]:
+    """The table that belongs to a formula, beside SIZES."""
+    tables = {"optim": OPTIMIZER, "objectives": AFTERWARDS, "low_rank": AFTERWARDS}
+    return tables.get(formula.names[0].partition(".")[0], MODEL)
 
 
 def notation_table() -> str:
     """All letters as a table in Markdown."""
     lines = ["| | letter | meaning |", "|---|---|---|"]
-    for where, letters in (("sizes", SIZES), ("model", MODEL), ("optimizer", OPTIMIZER)):
+    tables = {"sizes": SIZES, "model": MODEL, "optimizer": OPTIMIZER, "afterwards": AFTERWARDS}
+    for where, letters in tables.items():
         lines += [f"| {where} | ${letter}$ | {means} |" for letter, means in letters.items()]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ translating       decoder masks, smoothing, beam search
 listing           targets, loss and size of the article's listing
 llama             the size of a row, a turned pair, what a cache holds
 long_texts        scores made, a sum in one pass, weights made again
+rewarding         advantages in a group, an estimate of KL, the best value
 outgrowing        averages over workers, foreign weights, the work of a step
 
 A mistake is the solution with other options, or a function of its own; exercises.py compares.
