@@ -65,10 +65,12 @@ class Dual:
         return result
 
     def __radd__(self, other: Any) -> "Dual":
-        return self + other
+        result: Dual = self + other
+        return result
 
     def __rmul__(self, other: Any) -> "Dual":
-        return self * other
+        result: Dual = self * other
+        return result
 
     def each(self, linear: Callable[[Array], Array]) -> Self:
         """A linear map of value and slope alike: a sum, a slice, another shape."""
