@@ -109,6 +109,8 @@ if TYPE_CHECKING:  # what is said here for type checkers, HOME says for the rest
     from .inside.explain import explain as explain
     from .llama import Llama as Llama
     from .llama import LlamaConfig as LlamaConfig
+    from .logs import compare as compare
+    from .logs import read_log as read_log
     from .metrics import evaluate as evaluate
     from .model import Model as Model
     from .model import Parameters as Parameters
@@ -147,6 +149,8 @@ HOME = {  # where each name is written; its module is imported when the name is 
     "Adam": "optim",
     "TrainConfig": "train_config",
     "Run": "runs",
+    "read_log": "logs",
+    "compare": "logs",
     "check_op": "gradcheck",
     "check_model": "gradcheck",
     "diagnose": "checks.diagnose",

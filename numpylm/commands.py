@@ -66,8 +66,13 @@ def todays_names(names: str) -> str:
 
 def train_command(flags: Namespace) -> int:
     """Train a model on a corpus, or continue a run that was stopped."""
-    from .parallel import ALONE, Team
+    from .parallel import ALONE, Team, started_by_mpiexec
 
+    if not flags.distributed and (n := started_by_mpiexec()) > 1:
+        raise InputError(
+            f"mpiexec has started {n} processes, and each would train the same run: add "
+            "--distributed, or start one without mpiexec"
+        )
     with Team.over_mpi() if flags.distributed else ALONE as team:
         return _train(flags, team)
 
@@ -238,6 +243,8 @@ def _prompt_ids(tokenizer: "Tokenizer", typed: str) -> Any:
     """The ids (n,) of a prompt; what the vocabulary cannot represent is said."""
     from .tokenizers import prompt_text
 
+    # where the terminal's encoding is ASCII, Python hands over what it cannot read byte by byte
+    typed = typed.encode(errors="surrogateescape").decode(errors="surrogateescape")
     text = prompt_text(tokenizer, typed)
     ids = tokenizer.encode(text)
     if not len(ids):
@@ -288,6 +295,7 @@ def _mutants(folder: Path) -> int:
     from .course.course_figures import kill_matrix as draw_kill_matrix
     from .figures import drawing_folder, save_figures
 
+    require_path(folder, "--out")
     drawing_folder(folder)
     print(heading())
     rows = []

@@ -20,7 +20,7 @@ import numpy as np
 from .arguments import HOLDS
 from .errors import InputError
 
-MOST, LARGEST = 10**9, 1e100  # of whole numbers and of others, where an option says nothing else
+MOST, LARGEST = 10**9, 1e30  # of whole numbers and of others, where an option says nothing else
 SEEDS = 2**63 - 1
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .allocator import require_memory
 from .arguments import check_ids, whole
 from .config import SEEDS, Config, option
 from .encodings import decode_text
@@ -37,6 +38,7 @@ TEXTS = ("python-docs", "tinyshakespeare")
 SHAKESPEARE_URL = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 )
+DRAWN = 64  # bytes at least of a symbol that is drawn, as a text and as an id
 CHARACTERS = 0x110000 - 0x800  # of Unicode that a text may hold: all but the surrogates
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
@@ -140,6 +142,8 @@ class Corpus:
     ) -> "Corpus":
         """Sentences of `length` symbols that a language writes, ours or a reader's own."""
         tokenizer = tokenizer or tokenizer_of(language)
+        drawn = (sentences + heldout_sentences) * length
+        require_memory(drawn * DRAWN, f"{drawn:,} tokens of sentences")
         rng = np.random.default_rng(seed)
 
         def draw(n_sentences: int) -> np.ndarray:

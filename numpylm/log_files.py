@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from .config import MOST
 from .errors import InputError
 from .files import read_file, write_whole
 
@@ -40,9 +41,10 @@ def _line(text: bytes) -> dict[str, float] | None:
     """A line of a log: names and numbers, its step among them. None for anything else."""
     try:
         line = json.loads(text)
-        numbers = all(isinstance(value, int | float) for value in line.values())
-        return line if numbers and type(line["step"]) is int and line["step"] > 0 else None
-    except (ValueError, RecursionError, AttributeError, KeyError):
+        numbers = {name: float(n) for name, n in line.items() if isinstance(n, int | float)}
+        counted = type(line["step"]) is int and 0 < line["step"] <= MOST
+        return numbers | {"step": line["step"]} if counted and len(numbers) == len(line) else None
+    except (ValueError, RecursionError, AttributeError, KeyError, OverflowError):
         return None
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .answers import Tokenise, answer_pairs, short, tokens_of
-from .arguments import as_ids, check_ids, one_of, plain
+from .arguments import as_ids, check_ids, one_of, plain, whole
 from .arrays import Array, ArrayLike
 from .batches import arguments, every_batch
 from .errors import InputError
@@ -84,6 +84,10 @@ class Evaluation:
     tokens: int
     correct: int
 
+    def __post_init__(self) -> None:
+        if not self.tokens > 0:
+            raise InputError(f"tokens must be above 0, not {self.tokens}: nothing was predicted")
+
     def __repr__(self) -> str:
         return (
             f"Evaluation({self.loss:.4f} nats per token, perplexity {self.perplexity:.3f}, "
@@ -119,8 +123,11 @@ def evaluate(
     """
     nats, tokens, correct = 0.0, 0, 0
     batches = every_batch(corpus, batch_size, model)
-    for batch in islice(batches, windows and math.ceil(windows / batch_size)):
-        logits, targets = _logits_and_targets(model, batch)
+    if windows is not None:
+        windows = math.ceil(whole("windows", windows, at_least=1) / batch_size)
+    for batch in islice(batches, windows):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # token_nats tells
+            logits, targets = _logits_and_targets(model, batch)
         if targets.ndim == logits.ndim:
             targets = targets[..., -1]
         each, counted = token_nats(logits, targets)
@@ -147,6 +154,8 @@ def _logits_and_targets(model: Any, batch: Any) -> tuple[Array, Array]:
         )
     targets = as_ids("targets", given.pop("targets"))
     ids = given.pop("ids", None)
+    if ids is None and not given:
+        raise InputError("a batch has targets and no ids to predict them from: give (ids, targets)")
     logits, _ = model.forward(**given) if ids is None else model.forward(ids, **given)
     return logits, targets
 

@@ -10,10 +10,12 @@ of threads and processes.
 """
 
 import copy
+import os
 import sys
+import time
 import traceback
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from contextvars import copy_context
@@ -39,6 +41,15 @@ def one_thread() -> AbstractContextManager[Any]:
 
 
 # ---- processes -------------------------------------------------------------------------------
+
+
+COUNTED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # what mpiexec sets
+
+
+def started_by_mpiexec() -> int:
+    """How many processes the mpiexec around this one has started; 1 where there is none."""
+    counts = [os.environ.get(name, "") for name in COUNTED]
+    return max([int(count) for count in counts if count.isdecimal()], default=1)
 
 
 class Team:
@@ -79,12 +90,18 @@ class Team:
         """Whether `flag` is true in some process; the answer is the same in all."""
         return any(self.comm.allgather(flag)) if self.size > 1 else flag
 
-    def require_same(self, params: Parameters) -> None:
-        """Raise RuntimeError unless all processes hold the same parameters, bit for bit."""
-        if self.size > 1:
-            sums = self.comm.allgather(zlib.crc32(params.flat.data))
-            if len(set(sums)) > 1:
-                raise RuntimeError(f"the processes' parameters differ; their checksums are {sums}")
+    def require_same(self, things: Mapping[str, Any]) -> None:
+        """Raise InputError, in all processes, unless they hold the same things by name."""
+        if self.size == 1:
+            return
+        sums = {name: zlib.crc32(repr(thing).encode()) for name, thing in things.items()}
+        others = self.comm.allgather(sums)
+        names = dict.fromkeys(name for found in others for name in found)
+        if differ := [name for name in names if len({found.get(name) for found in others}) > 1]:
+            raise InputError(
+                f"the processes differ in {', '.join(differ)}: start all of them with the same "
+                "options, the same files and the same libraries"
+            )
 
     def __enter__(self) -> "Team":
         return self
@@ -92,11 +109,16 @@ class Team:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if error is None or self.size == 1:
             return
-        if isinstance(error, InputError):
+        mistake = isinstance(error, InputError)
+        if mistake and not self.leads:
+            time.sleep(1)  # where the one that leads has met it too, it says it for all
+        if mistake:
             print(f"numpylm: process {self.rank}: {error}", file=sys.stderr, flush=True)
         else:
             traceback.print_exception(error)
-        self.comm.Abort(2 if isinstance(error, InputError) else 1)
+        time.sleep(0.2)  # mpiexec forgets what it has not passed on when it ends
+        self.comm.Abort(2 if mistake else 1)
+        os._exit(2 if mistake else 1)  # MPI may return before it ends this process
 
 
 ALONE = Team()

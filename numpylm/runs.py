@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,8 +36,9 @@ from .parallel import ALONE, Team
 from .signals import Stop, stop_signals
 from .train_config import TrainConfig
 from .trained import FORMAT, MODELS, Trained, load_trained
-from .training import Training
+from .training import Training, require_room
 
+MANY = 10**6  # tokens of a context that is asked about its memory before its corpus
 OWN = ("model", "corpus", "optimizer", "learning_rate", "heldout")  # what only the caller may have
 
 
@@ -128,6 +130,7 @@ class Run(Training):
         run = cls(folder, model, corpus, config, rng, team=team, **own)
         if reason := run.obstacle():
             warnings.warn(f"this run cannot be resumed: {reason}", stacklevel=2)
+        team.require_same(run.asked())
         if team.leads:
             run._make_folder()
         with run._alone():
@@ -151,6 +154,9 @@ class Run(Training):
 
         The vocab_size of model_config is replaced by that of the corpus.
         """
+        T = model_config.context_length
+        if T > MANY:  # before as long a corpus is read or drawn
+            require_room(kind(replace(model_config, vocab_size=2)), np.zeros(2, int), 1, T)
         corpus = load_corpus(corpus_config, model_config.context_length)
         model_config = replace(model_config, vocab_size=corpus.tokenizer.vocab_size)
         rng = np.random.default_rng(config.seed)
@@ -199,7 +205,8 @@ class Run(Training):
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the checkpoint in {folder} is damaged: {error}") from error
         if corpus is None:
-            corpus = load_corpus(corpus_config, saved.model.config.context_length)
+            length = saved.model.config.context_length
+            corpus = load_corpus(corpus_config, length, saved.tokenizer)
         if digest_of(corpus) != about["corpus_digest"]:
             name = getattr(corpus, "name", type(corpus).__name__)
             raise InputError(
@@ -208,6 +215,7 @@ class Run(Training):
             )
         run = cls(folder, saved.model, corpus, config, rng, team=team, **own)
         run._restore(saved)
+        team.require_same(run.asked())
         with run._alone():
             if load_trained(folder, model).about["step"] != about["step"]:
                 raise InputError(f"{folder} was trained while it was read: give the command again")
@@ -287,6 +295,16 @@ class Run(Training):
             "train": self.config.to_dict(),
         }
 
+    def asked(self) -> dict[str, Any]:
+        """What every process of a team must have been given alike, by the names of options."""
+        about = self.describe() | {"step": self.steps_done}
+        return {
+            option: value
+            for name, part in about.items()
+            for option, value in (part if isinstance(part, dict) else {name: part}).items()
+            if option != "text"  # which may lie elsewhere on another machine
+        }
+
     def save(self) -> None:
         """Replace the checkpoint by the present state, in one step. Refuses a state with a nan.
 
@@ -296,7 +314,7 @@ class Run(Training):
             require_finite(self)
         except Diverged as error:
             raise self._unchanged(error) from None
-        self.team.require_same(self.model.params)
+        self.team.require_same({"parameters": zlib.crc32(self.model.params.flat.data)})
         if not self.team.leads:
             return
         tensors = {f"params.{name}": array for name, array in self.model.params.items()}

@@ -9,9 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from .allocator import keep_freed_memory
-from .arrays import Rng
-from .batches import arguments, batch_size_for, check_fit, held_out, obstacle, source_of
+from .allocator import activation_bytes, keep_freed_memory, require_memory
+from .arrays import Array, Rng
+from .batches import (
+    Windows,
+    arguments,
+    batch_size_for,
+    check_fit,
+    held_out,
+    obstacle,
+    source_of,
+)
 from .divergence import blame_step, require_finite
 from .errors import InputError
 from .metrics import Evaluation, evaluate
@@ -21,6 +29,7 @@ from .reports import TrainResult, postfix
 from .terminals import Progress
 from .train_config import config_for
 
+SMALL = 4096  # tokens of a batch that need not be asked about their memory
 OVERFLOWS = 1e18  # a norm of g from which g², in Adam's v, may not fit into float32
 
 
@@ -57,6 +66,8 @@ class Training:
         self.learner = Workers(model, workers, team)
         self.spread = {"spread": self.learner.spread} if takes(optimizer.step, "spread") else {}
         self.rng = np.random.default_rng(0) if rng is None else rng
+        if isinstance(self.source, Windows) and self.source.tokens > SMALL:
+            require_room(model, self.source.data.ravel(), self.source.B, self.source.T)
         self.steps_done = 0
         self.evaluation: tuple[int, Evaluation] | None = None
 
@@ -166,6 +177,15 @@ class Training:
         return (
             f"{type(self).__name__}({model}; {self.source}; {optimizer}; step {self.steps_done:,})"
         )
+
+
+def require_room(model: Any, ids: Array, B: int, T: int) -> None:
+    """InputError where a step's windows are so many, or so long, that its memory cannot be had.
+
+    Beside what is kept of B windows: the parameters, their gradient and two moments.
+    """
+    size = activation_bytes(model, ids, B, T) + 4 * model.params.flat.nbytes
+    require_memory(size, f"a step with {B:,} windows of {T:,} tokens")
 
 
 def train(

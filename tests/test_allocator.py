@@ -3,12 +3,16 @@ import importlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from numpylm import allocator
-from numpylm.allocator import keep_freed_memory
+from numpylm.allocator import activation_bytes, keep_freed_memory
 from numpylm.attention_lm import AttentionLM, AttentionLMConfig
 from numpylm.corpora import CorpusConfig
+from numpylm.errors import InputError
+from numpylm.gpt import GPT
+from numpylm.llama import Llama
 from numpylm.runs import Run, TrainConfig
 
 training = importlib.import_module("numpylm.training")  # numpylm.training itself is the function
@@ -33,7 +37,7 @@ print(mapped_by_a_large_array(), numpylm.allocator.keep_freed_memory(), mapped_b
 
 COUNT_FAULTS = """
 import resource, threading, numpy as np
-from numpylm.allocator import keep_freed_memory
+from numpylm.allocator import activation_bytes, keep_freed_memory
 
 def faults_of_a_thread():
     def work():
@@ -83,3 +87,47 @@ def test_the_trainer_sets_it(tmp_path, monkeypatch):
     assert not calls
     run.train(progress=False)
     assert calls
+
+
+# --- how much a step needs ---
+
+SIZES = {"vocab_size": 50, "width": 16, "context_length": 1300}
+
+
+def bytes_in(cache, owners):
+    """Counted in another way than the library's: by recursion, and by where the bytes begin."""
+    if isinstance(cache, np.ndarray):
+        base = cache if cache.base is None else cache.base
+        owners[base.__array_interface__["data"][0]] = base.nbytes
+    elif isinstance(cache, tuple):
+        for part in cache:
+            bytes_in(part, owners)
+    return sum(owners.values())
+
+
+@pytest.mark.parametrize("kind", [AttentionLM, GPT, Llama])
+@pytest.mark.parametrize(("B", "T"), [(5, 8), (1, 1300)])
+def test_what_a_step_keeps_is_foretold_from_short_texts(kind, B, T):
+    model = kind(**SIZES)
+    ids = np.random.default_rng(0).integers(50, size=(B, T + 1))
+    kept = bytes_in(model.loss(ids[:, :-1], ids[:, 1:])[1], {}) - model.params.flat.nbytes
+    assert activation_bytes(model, ids.ravel(), B, T) == pytest.approx(kept, rel=0.01)
+
+
+def test_a_model_that_takes_no_such_windows_is_not_judged():
+    class Own(AttentionLM):
+        def loss(self, ids, targets, rng=None):
+            raise IndexError("only whole sentences")
+
+    assert activation_bytes(Own(), np.arange(9), 2, 3) == 0
+
+
+@pytest.mark.parametrize("sizes", [{"batch_size": 10**6}, {"batch_size": 1, "T": 2 * 10**6}])
+def test_a_step_that_cannot_fit_is_refused_before_anything_is_written(tmp_path, monkeypatch, sizes):
+    monkeypatch.setattr(allocator, "memory", lambda: 10**9)
+    model = AttentionLMConfig(context_length=sizes.pop("T", 8))
+    corpus = CorpusConfig(corpus="abab", sentences=20, heldout_sentences=5)
+    config = TrainConfig(steps=1, **sizes)
+    with pytest.raises(InputError, match=r"a step with .* windows of .* tokens would need .* GB"):
+        Run.from_configs(tmp_path / "run", AttentionLM, model, corpus, config)
+    assert not (tmp_path / "run").exists()

@@ -5,8 +5,10 @@ The pages in a browser, and the arithmetic of the walk: test_book_browser.py.
 
 import ast
 import inspect
+import os
 import re
 from collections import Counter
+from functools import partial
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -430,6 +432,25 @@ def test_what_the_book_has_not_written_is_never_deleted(small, tmp_path, name):
     with pytest.raises(InputError, match=f"holds {name}"):
         book.write_book(folder)
     assert (folder / name).read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_folders_and_links_of_a_reader_are_never_deleted_either(small, tmp_path):
+    folder = tmp_path / "book"
+    book.write_book(folder)
+    mine = folder / "mine"
+    for make, remove in (
+        (mine.mkdir, mine.rmdir),
+        (partial(os.symlink, folder, mine), mine.unlink),
+    ):
+        make()
+        with pytest.raises(InputError, match="holds mine"):
+            book.write_book(folder)
+        remove()
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match="is there and is no book"):
+        book.write_book(loop)
 
 
 @pytest.mark.parametrize("killed", [False, True])

@@ -21,6 +21,8 @@ WHOLE = b"".join(map(line, range(1, 6)))
         (line(5) + line(1) + line(2) + line(4) + line(3), 0),
         (line(1) + b'{"step": 2, "lo\n' + line(4) + line(5), 2),
         (b"", 5),
+        (b'{"step": 1, "loss": 1%s}\n' % (b"0" * 400), 5),  # more than a float holds
+        (b'{"step": 1%s, "loss": 1}\n' % (b"0" * 30), 5),
         (b'"text"\n{"step": true}\n{"step": "1"}\n{"step": -1}\n[1]\n', 5),
     ],
 )

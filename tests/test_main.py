@@ -255,6 +255,12 @@ def test_generate_continues_the_prompt(call, folder):
     assert other != out
 
 
+def test_a_prompt_is_read_also_where_the_terminal_is_said_to_be_ascii(call, odd_run):
+    text = "é".encode().decode("ascii", "surrogateescape")  # as LC_ALL=C hands it over
+    assert call("generate", odd_run, "--prompt", text) == call("generate", odd_run, "--prompt", "é")
+    assert call("generate", odd_run, "--prompt", "\udcff")[0] == 2
+
+
 def test_generate_shows_the_probability_of_each_token(call, folder):
     code, out, _ = call(
         "generate", folder, "--prompt", "coin", "--tokens", 3, "--temperature", 0, "--probabilities"

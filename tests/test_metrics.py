@@ -223,6 +223,17 @@ def test_evaluate_needs_a_target_that_counts():
         evaluate(model(), [])
     with pytest.raises(InputError, match="batches"):
         evaluate(model(), [(ids, np.full_like(targets, IGNORE))])
+    with pytest.raises(InputError, match=r"give \(ids, targets\)"):
+        evaluate(model(), [(None, targets)])
+    with pytest.raises(InputError, match="nothing was predicted"):
+        Evaluation(nats=0.0, tokens=0, correct=0)
+
+
+@pytest.mark.parametrize("windows", [0, -1, 2.5, "all"])
+def test_evaluate_takes_some_windows_or_all(windows):
+    ids, targets = corpus(samples=2)
+    with pytest.raises(InputError, match="windows must be"):
+        evaluate(model(), [(ids, targets)], windows=windows)
 
 
 # ---- classification --------------------------------------------------------------------------

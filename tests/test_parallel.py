@@ -239,9 +239,41 @@ def test_alone_is_a_team_of_one_that_leads_and_agrees_with_itself():
     ALONE.add(vector)
     assert (ALONE.rank, ALONE.size, ALONE.leads) == (0, 1, True)
     assert vector.tolist() == [0, 1, 2] and ALONE.any(True) and not ALONE.any(False)
-    ALONE.require_same(gpt().params)
+    ALONE.require_same({"a thing": np.random.default_rng()})
     with pytest.raises(InputError, match="mine"), ALONE:
         raise InputError("mine")
+
+
+class Heard:
+    """What MPI would be with a second process, which says `other`."""
+
+    rank, size = 0, 2
+
+    def __init__(self, other):
+        self.other = other
+
+    def allgather(self, mine):
+        return [mine, self.other or mine]
+
+
+def test_processes_that_were_given_different_things_are_told_which():
+    Team(Heard(None)).require_same({"steps": 3, "text": "a.txt"})
+    with pytest.raises(InputError, match="differ in steps, seed: start all"):
+        Team(Heard({"text": None, "seed": 1})).require_same({"steps": 3})
+    assert Team(Heard(None)).any(False) is False
+
+
+@pytest.mark.parametrize("name", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
+def test_processes_of_mpiexec_do_not_train_one_run_each(name, monkeypatch, tmp_path, capsys):
+    from numpylm.__main__ import main
+
+    monkeypatch.setenv(name, "1")
+    assert main([*TRAIN[2:], "--steps", "1", "--out", str(tmp_path / "one")]) == 0
+    monkeypatch.setenv(name, "3")
+    capsys.readouterr()
+    assert main([*TRAIN[2:], "--steps", "1", "--out", str(tmp_path / "three")]) == 2
+    assert "has started 3 processes" in capsys.readouterr().err
+    assert not (tmp_path / "three").exists()
 
 
 def test_without_mpi4py_distributed_says_what_to_install(monkeypatch):
@@ -353,7 +385,16 @@ def test_a_signal_to_mpiexec_stops_and_saves_too(tmp_path):
 def test_a_mistake_in_one_process_ends_both_with_its_message(tmp_path):
     (tmp_path / "log.jsonl").write_text("{}\n", encoding="utf-8")
     code, said = end_of(two(*TRAIN, "--distributed", "--out", str(tmp_path)))
-    assert code == 2 and "process 0" in said and "already holds log.jsonl" in said
+    assert code == 2 and said.count("numpylm: ") == 1
+    assert "process 0" in said and "already holds log.jsonl" in said
+
+
+@needs_mpi
+def test_processes_that_differ_in_an_option_end_with_one_line_that_names_it(tmp_path):
+    steps = [sys.executable, *TRAIN, "--distributed", "--out", str(tmp_path / "run"), "--steps"]
+    code, said = end_of(two(*steps[1:], "3", ":", "-n", "1", *steps, "4"))
+    assert code == 2 and said.count("numpylm: ") == 1 and "differ in steps: " in said
+    assert not (tmp_path / "run").exists()
 
 
 @needs_mpi
@@ -375,7 +416,7 @@ def test_a_save_notices_parameters_that_differ_between_processes(tmp_path):
             str(tmp_path / "run"),
         )
     )
-    assert code != 0 and said.count("agreed") == 2 and "parameters differ" in said
+    assert code != 0 and said.count("agreed") == 2 and "differ in parameters" in said
 
 
 @needs_mpi

@@ -204,6 +204,20 @@ def test_a_run_may_be_lengthened(tmp_path):
     assert files(finished(longer)) == direct
 
 
+def test_a_run_keeps_the_words_it_has_learned_whatever_would_be_kept_today(tmp_path):
+    """The checkpoint of a run from before `min_count`: today its words seen once are left out."""
+    text = tmp_path / "t.txt"
+    text.write_text("the cat sat on the mat and a dog ran . " * 9 + "once upon " * 5, "utf-8")
+    corpus = {"text": str(text), "tokenizer": "words", "min_count": 1}
+    run = finished(start(tmp_path / "run", corpus))
+    tensors, about = load_checkpoint(run.checkpoint)
+    about["corpus"]["min_count"] = 8
+    save_checkpoint(run.checkpoint, tensors, about)
+    resumed = Run.resume(run.folder, steps=STEPS + 1)
+    assert resumed.corpus.tokenizer.symbols == run.corpus.tokenizer.symbols
+    finished(resumed)
+
+
 def test_a_run_cannot_be_made_shorter_than_it_is(tmp_path):
     run = finished(start(tmp_path / "run"))
     before = files(run)

@@ -38,7 +38,7 @@ def write_book(folder: Path, index: Index | None = None) -> list[Path]:
     Raises InputError for a formula that does not typeset, a page that cannot be written, and a
     folder that holds something else; the folder is then unchanged.
     """
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))  # which takes a loop of links for a file
     _require_ours(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -65,13 +65,18 @@ def _require_ours(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise InputError(f"{folder} is there and is no book: name another folder with --out")
-    there = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()]
+    there = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if not _only_holds(p)]
     listed = read_json(folder / MANIFEST) if MANIFEST in there else []
     if foreign := sorted(set(there) - {name for name in listed if isinstance(name, str)}):
         raise InputError(
             f"{folder} is there and is no book that this command wrote, for it holds {foreign[0]}: "
             "move that, or name another folder with --out"
         )
+
+
+def _only_holds(path: Path) -> bool:
+    """Whether this is a folder that counts by what is in it: no link, and not empty."""
+    return path.is_dir() and not path.is_symlink() and any(path.iterdir())
 
 
 def _tidy(folder: Path) -> None:

@@ -27,8 +27,10 @@ class TaskConfig(Config):
     seed: int = option(
         0, "the first seed; the next models take the next ones", minimum=0, maximum=SEEDS
     )
-    examples: int = option(4000, "examples to train on", minimum=2)
-    heldout_examples: int = option(500, "examples of held-out compositions", minimum=2)
+    examples: int = option(4000, "examples to train on", minimum=2, maximum=10**6)
+    heldout_examples: int = option(
+        500, "examples of held-out compositions", minimum=2, maximum=10**6
+    )
     steps: int = option(1500, "how many batches to learn from", minimum=1)
     batch_size: int = option(32, "B, the examples of a batch", minimum=1, maximum=10**7)
     learning_rate: float = option(0.002, "the largest step", above=0)
