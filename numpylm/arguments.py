@@ -256,9 +256,10 @@ def whole(name: str, value: Any, **bounds: float) -> int:
 
 
 def _within(name: str, value: Any, bounds: dict[str, float]) -> None:
-    if not all([HOLDS[words](value, bound) for words, bound in bounds.items()]):
-        wanted = [f"{words.replace('_', ' ')} {bound}" for words, bound in bounds.items()]
-        raise InputError(f"{name} must be {' and '.join(wanted)}, not {value}")
+    for words, bound in bounds.items():
+        if not HOLDS[words](value, bound):
+            wanted = [f"{words.replace('_', ' ')} {bound}" for words, bound in bounds.items()]
+            raise InputError(f"{name} must be {' and '.join(wanted)}, not {value}")
 
 
 def one_of(name: str, value: Any, choices: Iterable[str]) -> str:

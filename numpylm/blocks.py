@@ -126,9 +126,10 @@ def self_attention_backward(
 
 def _parts(x: Array, parts: int, w: str) -> list[Array]:
     """(..., parts A), which is something times `w`, seen as so many (..., A)."""
-    if x.shape[-1] % parts:
+    A, rest = divmod(x.shape[-1], parts)
+    if rest:
         raise InputError(f"{w} must have {parts} A columns, not {x.shape[-1]}")
-    return np.split(x, parts, axis=-1)
+    return [x[..., n * A : (n + 1) * A] for n in range(parts)]  # in small, half of split's time
 
 
 class CrossAttentionCache(NamedTuple):

@@ -23,10 +23,11 @@ from .errors import InputError
 from .gradient_hidden import with_hidden_factors
 from .gradient_judge import Numeric, judged
 from .gradient_of_models import ModelAsked
-from .gradient_questions import Asked, Claims, OpAsked, or_nan, quietly
-from .gradient_verdicts import TOLERANCES, Check, Finding, Report
+from .gradient_questions import Asked, Claims, OpAsked, differ, or_nan, quietly
+from .gradient_verdicts import SPARED, TOLERANCES, Check, Finding, Report
 
 Known = dict[tuple[str, str], Array]  # a numerical gradient by array and method
+TERMS = ("L", "terms")  # beside them, the result that they are the slopes of
 
 FLOOR = 1e-3  # central differences of a whole model carry 3e-11 of noise: 1e-7 of this and no less
 ZERO = 1e-9  # a numerical gradient below this is rounding noise around 0
@@ -110,6 +111,7 @@ def check_op(
     methods: str | Iterable[str] = tuple(METHODS),
     equal_axes: bool = False,
     known: Known | None = None,
+    until_wrong: bool = False,
 ) -> Report:
     """Check `backward` against numerical gradients of L = Σ dy·y, with dy random.
 
@@ -123,8 +125,9 @@ def check_op(
     for a check that could show nothing: float32 inputs, nan, an array with two axes of the same
     size (equal_axes=True allows them, where they must be equal), a forward without a cache.
 
-    known, a dict that starts empty, keeps the numerical gradients for another check of the same
-    forward at the same arguments.
+    known, a dict that starts empty, keeps the numerical gradients for another check at the same
+    arguments; it is not used where the forward gives another result than then. until_wrong=True
+    ends with the first array that is not ok.
     """
     subject = name or title(forward)
     given: dict[Any, Any] = dict(enumerate(args)) | dict(keywords or {})
@@ -146,7 +149,7 @@ def check_op(
     _refuse_weak_inputs(subject, pair, answer.gradients, equal_axes)
     for y in results:
         _refuse_coinciding_axes(f"the result of {subject}", y.shape, equal_axes)
-    return _report(subject, pair, answer, methods, known)
+    return _report(subject, pair, answer, methods, known, until_wrong)
 
 
 def check_model(
@@ -157,6 +160,7 @@ def check_model(
     methods: str | Iterable[str] = tuple(METHODS),
     equal_axes: bool = False,
     known: Known | None = None,
+    until_wrong: bool = False,
 ) -> Report:
     """Check `loss_backward` of a float64 model on a batch (ids, targets), array by array.
 
@@ -189,7 +193,7 @@ def check_model(
         answer = asked.answer()
     except Finding as finding:
         return Report([Check(subject, "all", (), {}, finding.verdict, str(finding))])
-    return _report(subject, asked, answer, methods, known)
+    return _report(subject, asked, answer, methods, known, until_wrong)
 
 
 def _report(
@@ -198,12 +202,17 @@ def _report(
     answer: Claims,
     methods: str | Iterable[str],
     known: Known | None,
+    until_wrong: bool,
 ) -> Report:
     """A Check for each array."""
     chosen = (methods,) if isinstance(methods, str) else tuple(methods)
     if unknown := [method for method in chosen if method not in METHODS]:
         raise InputError(f"there is no method {unknown[0]!r}: choose among {', '.join(METHODS)}")
     known, checks = {} if known is None else known, []
+    with quietly():
+        here = asked.base()
+    if differ(known.setdefault(TERMS, here), here):
+        known = {}  # of another forward
     for k, (name, analytic) in enumerate(zip(asked.names, answer.gradients, strict=True)):
         smooth = (name, "smooth")  # a forward without corners here has none in another check either
         work = partial(_numeric, asked, k, chosen, known)
@@ -212,6 +221,8 @@ def _report(
         if verdict == "ok":
             known[smooth] = np.ones(1)
         checks.append(Check(subject, name, asked.values[k].shape, errors, verdict, words))
+        if until_wrong and verdict not in SPARED:
+            return Report(checks)
     return Report(with_hidden_factors(asked, checks))
 
 

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from right_slopes import checked
 
 from numpylm.attention_lm import PROJECTIONS, AttentionLM, AttentionLMConfig
 from numpylm.checks.gradient_cases import model_cases
@@ -110,7 +111,7 @@ def test_f1_to_f5_the_loss_is_that_of_the_formulas_in_plain_loops(case):
 
 @every_case
 def test_the_backward_is_the_numerical_gradient(case):
-    report = case.check()
+    report = checked(case)
     assert report.passed, f"\n{report}"
 
 

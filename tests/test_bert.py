@@ -9,6 +9,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from right_slopes import checked
 
 from numpylm.bert import BERT, BERTConfig, BERTForMaskedLM, mask_tokens
 from numpylm.bert_heads import BERTForClass, BERTForClassConfig, BERTForSpan, best_span
@@ -126,7 +127,7 @@ CASES = [case for case in model_cases() if isinstance(case.model, BERT)]
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_gradients_are_the_numerical_ones(case):
-    report = case.check()
+    report = checked(case)
     assert report.passed, f"\n{report}"
 
 

@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+from right_slopes import checked
 
 from numpylm import blocks, blockwise_attention, llama_blocks, low_rank, objectives, ops
 from numpylm.blocks import (
@@ -84,7 +85,7 @@ def test_every_block_is_checked():
 
 @every_case
 def test_the_backward_is_the_numerical_gradient(case):
-    report = case.check()
+    report = checked(case)
     assert report.passed, f"\n{report}"
 
 
@@ -143,7 +144,7 @@ def test_a_wrong_backward_is_seen(op, target, wrong, monkeypatch):
             return right_backward(dy, cache)
 
     monkeypatch.setattr(blocks, f"{op}_backward", backward)
-    assert not all(case.check().passed for case in CASES if case.op == op)
+    assert not all(checked(case).passed for case in CASES if case.op == op)
 
 
 def test_the_derivative_of_the_other_gelu_is_seen(monkeypatch):
@@ -153,7 +154,7 @@ def test_the_derivative_of_the_other_gelu_is_seen(monkeypatch):
     def wrong(dy, x):
         return exact[1](dy, exact[0](x)[1])
 
-    assert not all(case.check().passed for case in CASES if case.name == "feed_forward, gelu")
+    assert not all(checked(case).passed for case in CASES if case.name == "feed_forward, gelu")
 
 
 # ---- F20: multi-head attention ---------------------------------------------------------------

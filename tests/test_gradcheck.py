@@ -460,6 +460,38 @@ def test_everything_means_every_case_once(monkeypatch):
     assert len(set(walked)) == len(walked)
 
 
+def test_known_slopes_are_used_again_and_not_for_another_forward():
+    calls, known = [], {}
+
+    def forward(x):
+        calls.append(x)
+        return factor * x * x, x
+
+    def backward(dy, x):
+        return 2 * factor * dy * x
+
+    factor, x = 1.0, np.random.default_rng(0).normal(size=(2, 3))
+    assert check_op(forward, backward, x, known=known)
+    first = len(calls)
+    assert check_op(forward, backward, x, known=known)
+    assert len(calls) - first < first - 3 * x.size  # central differences and the complex step
+    factor, used = 3.0, {place: slopes.copy() for place, slopes in known.items()}
+    assert check_op(forward, backward, x, known=known)
+    assert not check_op(forward, lambda dy, x: 2 * dy * x, x, known=known)
+    np.testing.assert_equal(known, used)
+
+
+def test_a_check_may_end_with_the_first_wrong_array():
+    x, y, z = np.random.default_rng(0).normal(size=(3, 2, 5))
+
+    def backward(dy, cache):
+        return dy, 2 * dy, 3 * dy
+
+    report = check_op(lambda *xs: (sum(xs), None), backward, x, y, z, until_wrong=True)
+    assert [check.passed for check in report.checks] == [True, False]
+    assert not report
+
+
 def test_a_forward_that_is_not_written_for_complex_numbers_is_told_so():
     def forward(x):
         return np.abs(x), x

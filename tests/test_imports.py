@@ -1,6 +1,7 @@
 """Imports run one way: no circle, and nothing of the folders in the core."""
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def imports_of(name, source):
     return found & set(FILES)
 
 
+@cache
 def graph():
     return {
         name: imports_of(name, path.read_text(encoding="utf-8"))

@@ -12,8 +12,10 @@ from numpylm import ops
 from numpylm.__main__ import main
 from numpylm.checks import gradient_cases
 from numpylm.checks.gradient_cases import model_cases
+from numpylm.checks.oracles import MEMORY
 from numpylm.corpora import CorpusConfig, corpus_names
 from numpylm.course import course_figures
+from numpylm.gradcheck import check_op
 from numpylm.recipes import RECIPES
 from numpylm.runs import Run
 from numpylm.sampling import GenerateConfig
@@ -23,11 +25,19 @@ TINY = ["--steps", "6", "--eval-every", "3", "--sentences", "30", "--heldout-sen
 TEXT = "the cat sat on the mat and the dog lay on the rug. " * 12
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without pictures, which take longer than so short a training."""
+    monkeypatch.setattr("numpylm.figures.draw_run", lambda run: [])
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A trained run, not to be changed."""
     path = tmp_path_factory.mktemp("main") / "run"
-    assert main(["train", "--out", str(path), *TINY]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numpylm.figures.draw_run", lambda run: [])
+        assert main(["train", "--out", str(path), *TINY]) == 0
     return path
 
 
@@ -41,7 +51,9 @@ def text_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def text_run(tmp_path_factory, text_file):
     path = tmp_path_factory.mktemp("main") / "text-run"
-    assert main(["train", "--text", str(text_file), "--out", str(path), *TINY]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numpylm.figures.draw_run", lambda run: [])
+        assert main(["train", "--text", str(text_file), "--out", str(path), *TINY]) == 0
     return path
 
 
@@ -155,7 +167,7 @@ def test_train_announces_trains_draws_and_sums_up(call):
     assert all((Path("run") / name.strip(",")).exists() for name in pictures.split()[1:])
 
 
-def test_every_flag_reaches_its_config(call):
+def test_every_flag_reaches_its_config(call, undrawn):
     assert call("train", "--out", "run", *TINY, "--width", 5, "--no-causal", "--beta1", 0.5)[0] == 0
     run = Run.resume(Path("run"))
     assert (run.model.config.width, run.model.config.causal) == (5, False)
@@ -178,7 +190,7 @@ def test_unusual_runs_are_trained_and_drawn_too(call, options):
     assert code == 0 and "attention.png" in out
 
 
-def test_runs_without_a_name_get_a_folder_of_their_own(call):
+def test_runs_without_a_name_get_a_folder_of_their_own(call, undrawn):
     for folder in ("attention-topics", "attention-topics-2", "attention-topics-3"):
         code, out, _ = call("train", *TINY)
         assert code == 0 and f"runs/{folder}" in out.replace("\\", "/")
@@ -201,7 +213,7 @@ def test_ctrl_c_outside_of_training_is_one_line_too(call, folder, monkeypatch):
     assert code == 130 and err == "numpylm: interrupted; what was saved is whole\n"
 
 
-def test_resume_goes_on_and_may_lengthen_a_run(call, folder, tmp_path):
+def test_resume_goes_on_and_may_lengthen_a_run(call, folder, tmp_path, undrawn):
     shutil.copytree(folder, tmp_path / "run")
     code, out, _ = call("train", "--resume", "run", "--steps", 9)
     assert code == 0 and "steps 6 to 9" in out
@@ -219,7 +231,7 @@ def test_evaluate_measures_the_corpus_of_the_run(call, folder):
     assert f"perplexity {result.perplexity:.3f}, accuracy {result.accuracy:.1%}" in out
 
 
-def test_a_recipe_starts_from_its_own_defaults(call, text_file):
+def test_a_recipe_starts_from_its_own_defaults(call, text_file, undrawn):
     tiny = ("--steps", 2, "--width", 8, "--heads", 2, "--layers", 1, "--context-length", 8)
     code, out, _ = call("train", "--model", "nanogpt-cpu", "--text", text_file, *tiny)
     assert code == 0 and "per character" in out
@@ -280,7 +292,7 @@ def test_generate_lists_what_may_follow_from_the_likeliest_on(call, folder):
 
 
 @pytest.fixture
-def odd_run(call, tmp_path):
+def odd_run(call, tmp_path, undrawn):
     """A model of a text with codes for a terminal, in a file whose name has one too."""
     (tmp_path / "odd\x1b[1m.txt").write_text(
         "café \x1b[31mred\x1b[0m\x9b ab\n" * 60, encoding="utf-8"
@@ -321,7 +333,7 @@ def test_a_prompt_is_read_like_a_file_and_what_is_unknown_is_said(call, odd_run)
     assert err == "numpylm: not in the model's vocabulary, read as \ufffd: '猫', 'ß'\n"
 
 
-def test_the_share_of_unknown_tokens_and_what_they_cost_are_shown(call, tmp_path):
+def test_the_share_of_unknown_tokens_and_what_they_cost_are_shown(call, tmp_path, undrawn):
     (tmp_path / "two.txt").write_text("ab" * 450 + "az" * 50, encoding="utf-8")
     code, out, _ = call("train", "--text", "two.txt", "--out", "two", *TINY)
     assert code == 0 and "50.00% unknown" in out and "ln 1,112,064" in out
@@ -353,7 +365,12 @@ def test_a_folder_that_takes_no_pictures_is_found_before_anything_is_computed(ca
 
 @pytest.fixture
 def few_models(monkeypatch):
-    """All operations but only two models, to save time: test_gradcheck.py looks at every one."""
+    """All operations but only two models, to save time: each is checked in its own tests."""
+
+    def remembering(*pair, name):
+        return check_op(*pair, name=name, known=MEMORY.setdefault(name, {}))
+
+    monkeypatch.setattr(gradient_cases, "check_op", remembering)
     monkeypatch.setattr(gradient_cases, "model_cases", lambda: islice(model_cases(), 2))
 
 

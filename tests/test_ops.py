@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from right_slopes import checked
 
 from numpylm import ops
 from numpylm.arguments import as_texts
@@ -77,7 +78,7 @@ def test_every_op_is_checked():
 
 @every_case
 def test_the_backward_is_the_numerical_gradient(case):
-    report = case.check()
+    report = checked(case)
     assert report.passed, f"\n{report}"
 
 

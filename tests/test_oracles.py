@@ -4,7 +4,7 @@ code, and each of them sees mistakes that no other sees."""
 import math
 import re
 from collections import defaultdict
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
 
 import numpy as np
@@ -16,12 +16,13 @@ from numpylm import ops
 from numpylm.__main__ import main
 from numpylm.checks import dual_numbers, oracles
 from numpylm.checks.gradient_cases import ModelCase, OpCase
-from numpylm.checks.invariants import ALONE, OF_CASES, equal, run
+from numpylm.checks.invariants import ALONE, OF_CASES, equal, run, subject_of
 from numpylm.checks.mutants import MUTANTS
 from numpylm.checks.mutation import Mutant, result
 from numpylm.checks.oracles import (
     MEMORY,
     ORACLES,
+    SUBJECTS,
     Kills,
     Question,
     adjoint,
@@ -36,10 +37,25 @@ from numpylm.course import course_figures
 from numpylm.course.notation import FORMULAS
 from numpylm.errors import InputError
 
+tried = cache(try_mutant)
+MODELS = {subject_of(case) for case in all_cases() if isinstance(case, ModelCase)}
+FEW = [  # all mistakes in ops and optimizers, and of each model the first of each function
+    mutant
+    for i, mutant in enumerate(MUTANTS)
+    if not MODELS.intersection(SUBJECTS.get(mutant.subject, (mutant.subject,)))
+    or mutant.target not in {other.target for other in MUTANTS[:i]}
+]
+EVERY = pytest.param(MUTANTS, marks=pytest.mark.slow, id="every")
 
-@pytest.fixture(scope="module")
-def rows():
-    return [try_mutant(mutant) for mutant in MUTANTS]
+
+@pytest.fixture(scope="module", params=[pytest.param(FEW, id="few"), EVERY])
+def rows(request):
+    return [tried(mutant) for mutant in request.param]
+
+
+@pytest.fixture(scope="module", params=[EVERY])
+def every_row(request):
+    return [tried(mutant) for mutant in request.param]
 
 
 # ---- the right code, and every mutant --------------------------------------------------------
@@ -50,7 +66,7 @@ def test_the_right_code_passes_every_check():
 
 
 def test_every_mutant_is_killed(rows):
-    assert len(rows) == len(MUTANTS)
+    assert len(rows) > 0.6 * len(MUTANTS)
     assert not [str(row.mutant) for row in rows if not row.killers]
 
 
@@ -111,6 +127,9 @@ def test_each_mutant_is_killed_by_the_oracles_that_should_see_it(rows):
         usual = {"central", "complex", "adjoint"} if differentiable else {"recurrence"}
         expected = OTHERWISE.get(str(row.mutant), usual)
         assert set(row.killers) - {"invariants"} == expected, row.mutant
+
+
+def test_what_is_seen_otherwise_is_among_the_mutants():
     assert set(OTHERWISE) <= {str(mutant) for mutant in MUTANTS}
 
 
@@ -162,9 +181,9 @@ STAYS = {
 }  # and AttentionLM, whose options act together: see the test behind this one
 
 
-def test_every_case_is_needed_for_a_mutant_or_says_why_it_stays(rows):
+def test_every_case_is_needed_for_a_mutant_or_says_why_it_stays(every_row):
     needed = set()
-    for row in rows:
+    for row in every_row:
         cases = {name.split(": ")[0] for names in row.seen.values() for name in names}
         if len(cases) == 1:
             needed |= cases
@@ -186,23 +205,23 @@ def test_every_case_is_needed_for_a_mutant_or_says_why_it_stays(rows):
         ("projections", True),
     ],
 )
-def test_every_option_of_the_one_matrix_model_is_needed_for_a_mutant(option, value, rows):
+def test_every_option_of_the_one_matrix_model_is_needed_for_a_mutant(option, value, every_row):
     with_it = {
         case.name
         for case in all_cases()
         if isinstance(case, ModelCase) and getattr(case.model.config, option, None) == value
     }
     alone = []
-    for row in rows:
+    for row in every_row:
         cases = {name.split(": ")[0] for names in row.seen.values() for name in names}
         if row.mutant.subject == "AttentionLM" and cases <= with_it:
             alone.append(row.mutant)
     assert alone
 
 
-def test_every_invariant_kills_a_mutant(rows):
+def test_every_invariant_kills_a_mutant(every_row):
     kills = defaultdict(int)
-    for row in rows:
+    for row in every_row:
         for claim in {name.split(": ")[-1] for name in row.seen["invariants"]}:
             kills[claim] += 1
     assert not [i.claim for i in (*OF_CASES, *ALONE) if not kills[i.claim]]
@@ -219,7 +238,7 @@ def test_the_matrix_fits_100_columns_and_counts(rows):
     lines = [heading(), *map(str, rows)]
     assert {len(line) for line in lines} == {len(heading())}
     assert len(heading()) <= 100
-    assert closing(rows).startswith(f"{len(MUTANTS)} mutants: {len(MUTANTS)} killed, 0 survive\n")
+    assert closing(rows).startswith(f"{len(rows)} mutants: {len(rows)} killed, 0 survive\n")
     assert closing([*rows, survivor()]).endswith(f"SURVIVES  {MUTANTS[0]}")
 
 
@@ -250,7 +269,7 @@ def test_the_picture_says_how_many_of_each_subject_an_oracle_sees(rows):
     seen = sum(bool(row.seen["invariants"]) for row in attention)
     assert written["attention", ORACLES.index("invariants")] == f"{seen}/{len(attention)}"
     said = figure._supxlabel.get_text()
-    assert f"{len(MUTANTS)} mistakes, 0 unseen" in said
+    assert f"{len(rows)} mistakes, 0 unseen" in said
     alone = sum(row.killers == ("adjoint",) for row in rows)
     assert f"adjoint {alone}," in said
 

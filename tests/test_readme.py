@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,11 @@ def test_the_number_of_mistakes_is_that_of_the_registry():
     assert said and {int(n) for found in said for n in found if n} == {len(MUTANTS)}
 
 
+@cache
+def code_in(folder):
+    return {path.name: path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob("*.py")}
+
+
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_the_grep_of_the_readme_finds_a_formula_its_code_and_its_tests(formula):
     (pattern,) = re.findall(r'`grep -rnE "([^"]+)" numpylm tests`', README)
@@ -103,8 +109,11 @@ def test_the_grep_of_the_readme_finds_a_formula_its_code_and_its_tests(formula):
     pattern = re.compile(pattern.replace("20", formula[1:]))
 
     def found(folder):
-        texts = {p.name: p.read_text(encoding="utf-8") for p in (ROOT / folder).rglob("*.py")}
-        hits = {name: [x for x in t.splitlines() if pattern.search(x)] for name, t in texts.items()}
+        hits = {
+            name: [line for line in text.splitlines() if pattern.search(line)]
+            for name, text in code_in(folder).items()
+            if pattern.search(text)
+        }
         return {name: lines for name, lines in hits.items() if lines}
 
     homes = {name.split(".")[0] + ".py" for name in FORMULAS[formula].names}

@@ -35,14 +35,29 @@ def test_a_training_is_finished_and_drawn_whoever_listens(tmp_path, reader):
     assert (tmp_path / "run" / "loss.png").exists() and not (tmp_path / "run" / ".lock").exists()
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk"])
-def test_what_a_terminal_cannot_show_is_replaced(tmp_path, encoding):
-    (tmp_path / "é.txt").write_text("ä 我 ∂ é. " * 100, encoding="utf-8")
+def in_encoding(encoding, words, folder):
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
-    words = ["train", "--text", "é.txt", "--out", "ü", *TINY]
-    ended = run(words, tmp_path, env=environment, capture_output=True)
+    ended = run(words, folder, env=environment, capture_output=True)
     assert ended.returncode == 0, ended.stderr
-    assert (tmp_path / "ü" / "loss.png").exists()
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def trained_in_ascii(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encodings")
+    (folder / "é.txt").write_text("ä 我 ∂ é. " * 100, encoding="utf-8")
+    in_encoding("ascii", ["train", "--text", "é.txt", "--out", "ü", *TINY], folder)
+    assert (folder / "ü" / "loss.png").exists()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", b"? ? ? ?"), ("cp1252", b"\xe4 ? ? \xe9"), ("gbk", None)]
+)
+def test_what_a_terminal_cannot_show_is_replaced(trained_in_ascii, encoding, shown):
+    words = ["generate", "ü", "--prompt", "ä 我 ∂ é", "--tokens", "0"]
+    out = in_encoding(encoding, words, trained_in_ascii).rstrip()
+    assert out == (shown or "? 我 ? é".encode("gbk"))
 
 
 def test_progress_in_a_pipe_is_a_line_for_each_evaluation(capsys):

@@ -173,8 +173,8 @@ class Steered(GPT):
 
 
 def test_the_backward_is_right_where_a_constant_was_added():
-    model = made(Steered, GPTConfig(**SIZES))
-    plain = made(GPT, GPTConfig(**SIZES))
+    config = GPTConfig(vocab_size=V, context_length=8, layers=2, heads=1, width=4)
+    model, plain = made(Steered, config), made(GPT, config)
     assert not np.allclose(model.forward(IDS)[0], plain.forward(IDS)[0])
     report = check_model(model, (IDS, OTHER))
     assert report.passed, f"\n{report}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..course.notation import FORMULAS
 from ..course.notebook_files import read
-from .index import Index, Section, headings, plain, slug
+from .index import Index, Section, headings, page_of, plain, slug
 from .pages import page
 from .text import code, needs, typeset
 
@@ -125,4 +125,9 @@ def markdown(text: str, owner: str) -> str:
     html = re.sub(r"<h(\d)>", lambda m: f'<h{m[1]} id="{ids.pop(0)}">', html)
     html = re.sub(r'href="(?:\.\./)?(\w+)\.ipynb"', r'href="notebook_\1.html"', html)
     html = re.sub(r'href="solutions/(\w+)\.ipynb"', r'href="solution_\1.html"', html)
+    html = re.sub(
+        r'href="\.\./numpylm/([\w/]+)\.py"',
+        lambda m: f'href="{page_of(m[1].replace("/", "."))}"',
+        html,
+    )
     return re.sub(r"@@(\d+)@@", lambda m: kept[int(m[1])], html)
