@@ -9,6 +9,18 @@ import numpy as np
 inf = float("inf")
 
 
+# ---- a way in --------------------------------------------------------------------------------
+
+
+def product_loops(x, w):
+    y = np.zeros((len(x), w.shape[1]))
+    for n in range(len(x)):
+        for o in range(w.shape[1]):
+            for i in range(len(w)):
+                y[n, o] += x[n, i] * w[i, o]
+    return y
+
+
 # ---- counting --------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from numpylm.course.problems import (
     repairs,
     rewarding,
     translating,
+    way_in,
     writing,
 )
 
@@ -51,6 +52,22 @@ def central(up, down, over):
 
 
 RIGHT = {
+    way_in.PRODUCT: [
+        s.product_loops,
+        lambda x, w: np.einsum("ni,io->no", x, w),
+        lambda x, w: [[row.dot(column) for column in w.T] for row in x],
+    ],
+    way_in.CHAIN: [
+        lambda a, b, c: (2 * (a * b + c) * b, 2 * (a * b + c) * a, 2 * (a * b + c)),
+        lambda a, b, c: 2 * (a * b + c) * np.array([b, a, 1]),
+        lambda a, b, c: np.array([2 * a * b**2 + 2 * b * c, 2 * b * a**2 + 2 * a * c,
+                                  2 * a * b + 2 * c]),
+    ],
+    way_in.USED_TWICE: [
+        lambda x: (1 + x) * math.exp(x),
+        lambda x: exp(x) + x * exp(x),
+        lambda x: math.e**x * (x + 1),
+    ],
     counting.BIGRAM: [s.bigram_loop, s.bigram_bincount, s.bigram_one_hot],
     counting.ENTROPY: [
         s.entropy_loop,
@@ -251,6 +268,27 @@ RIGHT = {
 }  # fmt: skip
 
 WRONG = {
+    way_in.PRODUCT: [
+        (lambda x, w: w @ x, "columns of the right one"),
+        (lambda x, w: (x @ w).T, "transposed"),
+        (lambda x, w: np.diag(x @ w), "diagonal"),
+        (lambda x, w: x @ w / x.shape[1], "averaged"),
+        (lambda x, w: -(x @ w), "sign"),
+    ],
+    way_in.CHAIN: [
+        (lambda a, b, c: (a * b + c) * np.array([b, a, 1.0]), "the 2 is missing"),
+        (lambda a, b, c: 2 * (a * b + c) * np.array([a, b, 1.0]), "exchanged"),
+        (lambda a, b, c: (b, a, 1.0), "slopes of v² are missing"),
+        (lambda a, b, c: (a * b + c) ** 2, "itself"),
+        (lambda a, b, c: -2 * (a * b + c) * np.array([b, a, 1.0]), "sign"),
+    ],
+    way_in.USED_TWICE: [
+        (lambda x: exp(x), "only the first use"),
+        (lambda x: x * exp(x), "only the second use"),
+        (lambda x: exp(x) - x * exp(x), "subtracted"),
+        (lambda x: x * exp(2 * x), "multiplied"),
+        (lambda x: -(1 + x) * exp(x), "sign"),
+    ],
     counting.BIGRAM: [
         (s.bigram_set, "counts once"),
         (s.bigram_unsmoothed, "one is not added"),

@@ -65,7 +65,8 @@ PARTS = {  # the reading order
     "checks.diagnose_cases checks.diagnose_compare checks.diagnose_students "
     "checks.diagnose_suspects checks.diagnose_products checks.diagnose_factors "
     "checks.diagnose_words checks.diagnose_behaviour checks.diagnose",
-    "The course": "course course.notation course.cards course.exercises course.problems "
+    "The course": "course course.notation course.cards course.graphs course.exercises "
+    "course.stages course.problems course.problems.way_in course.problems.lines "
     "course.problems.counting course.problems.one_matrix course.problems.checking "
     "course.problems.learning course.problems.repairs course.problems.writing "
     "course.problems.reading course.problems.translating course.problems.listing "

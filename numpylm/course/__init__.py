@@ -4,6 +4,7 @@
 
 notation        every formula and every letter
 cards           a formula beside its code
+graphs          a computation with its numbers, and the slopes below them
 exercises       a question that grades its answer
 stages          a backward, filled in one line at a time
 problems        what it asks: solutions, inputs, and the mistakes that are made

@@ -1,8 +1,10 @@
 """The exercises of the notebooks: for each its solution, the inputs that it is tried on, and the
 mistakes that are made.
 
+way_in            a matrix product, the chain rule, a number used twice
 counting          words and pairs counted; entropy and perplexity
-one_matrix        scores, softmax, contexts the whole one-matrix model; its first gradient
+one_matrix        scores, softmax, contexts, the whole one-matrix model; its first gradient
+lines             backward through the one-matrix model and a block, line by line
 checking          central difference, complex step, and a check that can fail
 learning          learning rates, Adam, clipping
 repairs           what one matrix cannot learn
