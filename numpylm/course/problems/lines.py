@@ -174,6 +174,7 @@ def block_backward(v: Values) -> Values:
     df, dw_down, db_down = dy @ v["w_down"].T, v["f"].T @ dy, dy.sum(axis=0)
     du = df * v["gelu_slope"]
     dn2, dw_in, db_in = du @ v["w_in"].T, v["n2"].T @ du, du.sum(axis=0)
+    dgain2 = (dn2 * v["x_hat2"]).sum(axis=0)
     dmiddle = dy + _norm_backward(dn2, v["gain2"], v["x_hat2"], v["sigma2"])
     dc, dw_out = dmiddle @ v["w_out"].T, v["c"].T @ dmiddle
     dheads = split(dc)
@@ -187,9 +188,10 @@ def block_backward(v: Values) -> Values:
     dh = dmiddle + _norm_backward(dn1, v["gain1"], v["x_hat1"], v["sigma1"])
     return {
         "df": df, "dw_down": dw_down, "db_down": db_down, "du": du, "dn2": dn2, "dw_in": dw_in,
-        "db_in": db_in, "dgain2": (dn2 * v["x_hat2"]).sum(axis=0), "dmiddle": dmiddle, "dc": dc, "dw_out": dw_out,
-        "dheads": dheads, "da": da, "dv": dv, "ds": ds, "dq": dq, "dk": dk, "dqkv": dqkv,
-        "dw_qkv": dw_qkv, "dn1": dn1, "dh": dh,
+        "db_in": db_in, "dgain2": dgain2,
+        "dmiddle": dmiddle, "dc": dc, "dw_out": dw_out, "dheads": dheads,
+        "da": da, "dv": dv, "ds": ds, "dq": dq, "dk": dk, "dqkv": dqkv, "dw_qkv": dw_qkv,
+        "dn1": dn1, "dh": dh,
     }  # fmt: skip
 
 
