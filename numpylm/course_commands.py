@@ -139,6 +139,22 @@ def explain_command(flags: Namespace) -> int:
     return 0
 
 
+def look_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    parser.add_argument("run", type=Path, help="the folder of a run, or its checkpoint")
+    parser.add_argument("--text", required=True, help="the text that the model reads")
+    help = "the page (default: look.html)"
+    parser.add_argument("--out", type=Path, default=Path("look.html"), help=help)
+
+
+def look_command(flags: Namespace) -> int:
+    """Write a page that shows what a model reads in a text, and why it says what it says."""
+    from .inside.pages import write_look
+
+    require_path(flags.out, "--out")
+    print(write_look(flags.run, flags.text, flags.out))
+    return 0
+
+
 # ---- notebooks and book --------------------------------------------------------------------------
 
 
@@ -190,6 +206,7 @@ COMMANDS: dict[str, Command] = {
     "task": (task_options, task_command),
     "induction": (induction_options, induction_command),
     "explain": (explain_options, explain_command),
+    "look": (look_options, look_command),
     "notebooks": (notebooks_options, notebooks_command),
     "book": (book_options, book_command),
 }

@@ -57,7 +57,9 @@ PARTS = {  # the reading order
     "checks.verdicts checks.contract_trials checks.contract_causality "
     "checks.contract_independence checks.contract_reading checks.contract_numbers "
     "checks.contract_training checks.contract_targets checks.contract_heldout",
-    "See inside": "inside inside.explain inside.terms inside.traces inside.texts",
+    "See inside": "inside inside.explain inside.terms inside.traces inside.texts "
+    "inside.interventions inside.flow inside.heads "
+    "inside.attribution inside.planted inside.judged inside.pages",
     "Wrong on purpose": "checks.mutation checks.mutants_ops checks.mutants_models "
     "checks.mutants_llama "
     "checks.mutants_optim checks.mutants_numbers checks.mutants_objectives checks.mutants",
