@@ -21,6 +21,26 @@ def product_loops(x, w):
     return y
 
 
+# ---- several heads ---------------------------------------------------------------------------
+
+
+def heads_loop(q, k, v, heads, scale=None):
+    D, out = q.shape[1] // heads, []
+    for h in range(heads):
+        part = slice(h * D, (h + 1) * D)
+        s = q[:, part] @ k[:, part].T * (D**-0.5 if scale is None else scale)
+        a = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
+        out.append(a @ v[:, part])
+    return np.hstack(out)
+
+
+def heads_einsum(q, k, v, heads):
+    q, k, v = (x.reshape(len(x), heads, -1) for x in (q, k, v))
+    a = np.exp(np.einsum("thd,shd->hts", q, k) / math.sqrt(q.shape[-1]))
+    a /= a.sum(-1, keepdims=True)
+    return np.einsum("hts,shd->thd", a, v).reshape(len(q), -1)
+
+
 # ---- counting --------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from numpylm.course.exercises import Exercise, check
 from numpylm.course.problems import (
     checking,
     counting,
+    heads,
     learning,
     listing,
     llama,
@@ -52,6 +53,21 @@ def central(up, down, over):
 
 
 RIGHT = {
+    heads.SPLIT: [
+        lambda x, h: np.stack(np.split(x, h, axis=1)),
+        lambda x, h: np.einsum("thd->htd", x.reshape(len(x), h, -1)),
+        lambda x, h: [x[:, i * x.shape[1] // h : (i + 1) * x.shape[1] // h] for i in range(h)],
+    ],
+    heads.MERGE: [
+        np.hstack,
+        lambda x: np.concatenate([*x], axis=-1),
+        lambda x: [[n for part in x for n in part[t]] for t in range(x.shape[1])],
+    ],
+    heads.MULTI_HEAD: [
+        s.heads_loop,
+        s.heads_einsum,
+        lambda q, k, v, h: s.heads_loop(np.float64(q), np.float64(k), np.float64(v), int(h)),
+    ],
     way_in.PRODUCT: [
         s.product_loops,
         lambda x, w: np.einsum("ni,io->no", x, w),
@@ -268,6 +284,28 @@ RIGHT = {
 }  # fmt: skip
 
 WRONG = {
+    heads.SPLIT: [
+        (lambda x, h: x.reshape(h, len(x), -1), "rows are cut"),
+        (lambda x, h: x.reshape(len(x), h, -1), "behind the positions"),
+        (lambda x, h: np.stack([x[:, i::h] for i in range(h)]), "H-th column"),
+        (lambda x, h: np.stack(np.split(x, h, axis=1))[::-1], "reverse"),
+        (lambda x, h: x.reshape(len(x), h, -1).transpose(1, 2, 0), "transposed"),
+    ],
+    heads.MERGE: [
+        (lambda x: x.reshape(x.shape[1], -1), "below one another"),
+        (lambda x: x.transpose(1, 2, 0).reshape(x.shape[1], -1), "alternate"),
+        (lambda x: sum(x), "added up"),
+        (lambda x: x.mean(0), "mean"),
+        (lambda x: np.hstack(x).T, "transpose"),
+    ],
+    heads.MULTI_HEAD: [
+        (lambda q, k, v, h: s.heads_loop(q, k, v, h, scale=q.shape[1] ** -0.5), "√A"),
+        (lambda q, k, v, h: s.heads_loop(q, k, v, h, scale=1), "scale 1/√D is missing"),
+        (lambda q, k, v, h: s.heads_loop(q, k, v, 1), "one head over all columns"),
+        (lambda q, k, v, h: -s.heads_loop(q, k, v, h), "sign"),
+        (lambda q, k, v, h: np.mean(np.split(s.heads_loop(q, k, v, h), h, axis=1), axis=0),
+         "averaged"),
+    ],
     way_in.PRODUCT: [
         (lambda x, w: w @ x, "columns of the right one"),
         (lambda x, w: (x @ w).T, "transposed"),

@@ -69,12 +69,13 @@ PARTS = {  # the reading order
     "checks.diagnose_words checks.diagnose_behaviour checks.diagnose",
     "The course": "course course.notation course.cards course.graphs course.exercises "
     "course.stages course.problems course.problems.way_in course.problems.lines "
+    "course.problems.heads "
     "course.problems.counting course.problems.one_matrix course.problems.checking "
     "course.problems.learning course.problems.repairs course.problems.writing "
     "course.problems.reading course.problems.translating course.problems.listing "
     "course.problems.outgrowing course.problems.llama course.problems.long_texts "
     "course.problems.rewarding "
-    " course.ladder "
+    "course.ladder course.heads "
     "course.induction course.schematics course.course_figures course.notebook_files",
     "The four tasks": "tasks tasks.run tasks.translation tasks.generation tasks.sentiment "
     "tasks.question_answering tasks.compositions tasks.tools",

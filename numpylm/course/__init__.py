@@ -9,6 +9,7 @@ exercises       a question that grades its answer
 stages          a backward, filled in one line at a time
 problems        what it asks: solutions, inputs, and the mistakes that are made
 ladder          what each piece of a GPT is for, in nats
+heads           why one head cannot tell XOR, and two can
 induction       why two layers can do what one cannot
 course_figures  those of the README
 notebook_files  run the notebooks, keep what they printed, compare it

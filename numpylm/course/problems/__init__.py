@@ -7,6 +7,7 @@ one_matrix        scores, softmax, contexts, the whole one-matrix model; its fir
 lines             backward through the one-matrix model and a block, line by line
 checking          central difference, complex step, and a check that can fail
 learning          learning rates, Adam, clipping
+heads             split, merge, and attend side by side
 repairs           what one matrix cannot learn
 writing           temperature, top-p, the mask of a cache, an induction head
 reading           hidden tokens, both sides, spans, precision and recall
