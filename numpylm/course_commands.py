@@ -107,6 +107,23 @@ def task_command(flags: Namespace) -> int:
     return 0
 
 
+# ---- find the bug ------------------------------------------------------------------------------
+
+
+def bug_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    help = "1: a sign in the loss, to 4: nothing but exact checks shows it"
+    parser.add_argument("--level", type=int, default=1, help=help)
+    parser.add_argument("--seed", type=int, default=0, help="the same mistake for a whole class")
+
+
+def bug_command(flags: Namespace) -> int:
+    """Find the bug: a mistake is slipped in, you see its symptoms and name it."""
+    from .course.bug import Bug, play
+
+    play(Bug(flags.level, flags.seed))
+    return 0
+
+
 # ---- look inside -------------------------------------------------------------------------------
 
 
@@ -207,6 +224,7 @@ COMMANDS: dict[str, Command] = {
     "induction": (induction_options, induction_command),
     "explain": (explain_options, explain_command),
     "look": (look_options, look_command),
+    "bug": (bug_options, bug_command),
     "notebooks": (notebooks_options, notebooks_command),
     "book": (book_options, book_command),
 }

@@ -274,8 +274,10 @@ class Judge:
         return self.name + (f"[{', '.join(map(str, i))}]" if i else "")
 
     def _wrong(self, i: tuple[int, ...], method: str, value: float) -> Finding:
-        words = f"at {self._entry(i)} the code says {self.analytic[i]:.9g}, the {method} method "
-        return Finding(GradientVerdict.WRONG, f"{words}{value:.9g}")
+        a = self.analytic[i]
+        digits = next((n for n in (9, 13) if f"{a:.{n}g}" != f"{value:.{n}g}"), 17)
+        words = f"at {self._entry(i)} the code says {a:.{digits}g}, the {method} method "
+        return Finding(GradientVerdict.WRONG, f"{words}{value:.{digits}g}")
 
     def _try(self, i: tuple[int, ...]) -> None:
         """Raise what is certain about an entry that disagrees; note what explains it."""

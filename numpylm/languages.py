@@ -210,17 +210,17 @@ def recall(letters: str = "abcdef", digits: str = "01234567") -> Language:
     Letters are uniform, and so is the digit of a letter that is new. A digit therefore costs ln 8
     the first time and 0 from then on, for whoever finds the letter and reads what followed it.
 
-    The state is what has been found out, as "c5a0", and the letter whose digit is due, or "". How
-    many letters are known, and whether the one due is among them, is enough for the entropy.
+    The state is what has been found out, as "c5a0", and the letter whose digit comes next, or "".
+    How many letters are known, and whether that one is among them, is enough for the entropy.
     """
 
     def step(state: tuple[str, str]) -> list[Step]:
-        known, due = state
-        if not due:
+        known, asked = state
+        if not asked:
             return [(1 / len(letters), letter, (known, letter)) for letter in letters]
-        if due in known:
-            return [(1.0, known[known.index(due) + 1], (known, ""))]
-        return [(1 / len(digits), digit, (known + due + digit, "")) for digit in digits]
+        if asked in known:
+            return [(1.0, known[known.index(asked) + 1], (known, ""))]
+        return [(1 / len(digits), digit, (known + asked + digit, "")) for digit in digits]
 
     return Language(
         "letters, each with a digit of its own that follows it every time",

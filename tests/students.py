@@ -785,3 +785,14 @@ def paths_fancy(which, parts, n):
 def products(V, C, L, B, T):
     block = 3 * C * C + T * C + T * C + C * C + 8 * C * C
     return (L * block + C * V) * B * T * 3
+
+
+def factor_loop(code, numeric):
+    found = None
+    for a, n in zip(code.ravel(), numeric.ravel(), strict=True):
+        if n == 0 and a == 0:
+            continue
+        if n == 0 or (found is not None and abs(a / n - found) > 1e-9):
+            return 0
+        found = a / n
+    return found

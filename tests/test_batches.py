@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from numpylm.batches import (
     batch_size_for,
     check_fit,
     every_batch,
+    held_out,
     obstacle,
     sample_batch,
     source_of,
@@ -199,8 +202,8 @@ def test_a_source_goes_on_where_its_state_was_taken(make):
 
 
 def test_the_batches_of_a_list_are_taken_in_turn():
-    source = source_of(["a", "b"], 3, Sized())
-    assert [source(rng()) for _ in range(5)] == ["a", "b", "a", "b", "a"]
+    source = source_of(["a", "b", "c"], 3, Sized())
+    assert [source(rng()) for _ in range(5)] == ["a", "b", "c", "a", "b"]
 
 
 def test_an_iterable_is_walked_again_but_a_generator_ends():
@@ -267,6 +270,9 @@ def test_a_batch_has_no_more_windows_than_there_are():
     assert batch_size_for(stream(100), Sized(), None) == 32
     assert batch_size_for(table(5), Sized(), 5) == 5
     assert batch_size_for({"ids": stream(3)}, Sized(), None) == 32
+    assert batch_size_for({"ids": stream(3)}, Sized(), 7) == 7
+    with pytest.raises(InputError, match=f"{T} tokens to train on are too few"):
+        batch_size_for(stream(T), Sized(), None)
     with pytest.raises(InputError, match="batch_size 7 is more than the 6 windows"):
         batch_size_for(stream(10), Sized(), 7)
 
@@ -280,7 +286,14 @@ def test_a_vocabulary_that_is_too_small_is_told_before_any_work():
         class tokenizer:
             vocab_size = 101
 
+    class Exact(Halves):
+        class tokenizer:
+            vocab_size = 100
+
     check_fit(Fits(), Halves())
+    check_fit(Fits(), Exact())
+    with pytest.raises(InputError, match=r"heldout must lie in"):
+        check_fit(Fits(), SimpleNamespace(train=stream(9), heldout=stream(101)))
     with pytest.raises(InputError, match=r"has 101 symbols.*vocab_size is 100.*corpus\.tokenizer"):
         check_fit(Fits(), Wide())
     with pytest.raises(InputError, match=r"train must lie in \[0, 100\).*found 100"):
@@ -293,6 +306,61 @@ def test_a_vocabulary_that_is_too_small_is_told_before_any_work():
 def test_what_is_no_model_is_named(model):
     with pytest.raises(InputError, match="model must have params, loss and loss_backward"):
         check_fit(model, Halves())
+
+
+def test_a_stream_is_named_and_goes_on_where_its_iterable_says():
+    class Counting:
+        at = 0
+
+        def __iter__(self):
+            while self.at < 4:
+                self.at += 1
+                yield self.at
+
+        def state(self):
+            return self.at
+
+        def load_state(self, state):
+            self.at = state
+
+    source = source_of(Counting(), 3, Sized())
+    source(rng()), source(rng())
+    kept, after = source.state(), source(rng())
+    again = source_of(Counting(), 3, Sized())
+    again.load_state(kept)
+    assert again(rng()) == after == 3 and repr(again) == "the batches of a Counting"
+    assert obstacle("batches", again) == ""
+
+
+def test_a_window_has_as_many_tokens_as_it_predicts():
+    assert Windows(stream(30), 3, T).tokens == 3 * T
+
+
+def test_examples_come_as_many_at_a_time_as_are_asked_for():
+    assert len(source_of({"ids": stream(9)}, 4, Sized())(rng())["ids"]) == 4
+
+
+def test_what_is_evaluated_on_again_and_again_is_kept():
+    corpus = Halves()
+    assert held_out(corpus, None, 2, Sized()) is corpus
+    assert held_out(stream(30), None, 2, Sized()) is None
+    assert held_out(corpus, (letter for letter in "ab"), 2, Sized()) == ["a", "b"]
+    with pytest.raises(InputError, match="tokens held out are too few"):
+        held_out(corpus, stream(T), 2, Sized())
+    with pytest.raises(InputError, match="what to evaluate on"):
+        held_out(corpus, "text", 2, Sized())
+
+
+def test_half_of_a_pair_of_methods_does_not_resume():
+    class Half:
+        def state(self):
+            return 0
+
+    class Other:
+        def load_state(self, state):
+            pass
+
+    assert "Half" in obstacle("optimizer", Half()) and "Other" in obstacle("optimizer", Other())
 
 
 def test_what_cannot_be_resumed_says_why():

@@ -18,6 +18,7 @@ from numpylm.course.exercises import Exercise, check
 from numpylm.course.problems import (
     checking,
     counting,
+    finding,
     heads,
     learning,
     listing,
@@ -228,6 +229,29 @@ RIGHT = {
         lambda L, G, D, T: 2 * L * G * D * T,
         lambda L, G, D, T: sum(2 * G * D for _ in range(L) for _ in range(T)),
         lambda L, G, D, T: np.prod([2, L, G, D, T]),
+    ],
+    finding.FACTOR: [
+        lambda a, n: c if np.allclose(a, (c := np.vdot(n, a) / np.vdot(n, n)) * n) else 0,
+        lambda a, n: (lambda r: r[0] if np.ptp(r) < 1e-9 else 0)(a[n != 0] / n[n != 0]),
+        s.factor_loop,
+    ],
+    finding.REMAINING: [
+        lambda shows, seen: ((shows == seen) | (seen == -1)).all(1),
+        lambda shows, seen: [
+            not any(x != y and y >= 0 for x, y in zip(row, seen, strict=True)) for row in shows
+        ],
+        lambda shows, seen: (np.abs(shows - seen) * (seen >= 0)).sum(axis=1) == 0,
+    ],
+    finding.WORTH: [
+        lambda shows: np.sum(
+            [-p * log(p + (p == 0)) for p in (shows.mean(0), 1 - shows.mean(0))], axis=0
+        ),
+        lambda shows: [
+            -sum(p * math.log(p) for p in (row.mean(), 1 - row.mean()) if p) for row in shows.T
+        ],
+        lambda shows: (lambda p: -(p * log(p + (p == 0)) + (1 - p) * log(1 - p + (p == 1))))(
+            shows.sum(axis=0) / len(shows)
+        ),
     ],
     long_texts.SCORES: [
         lambda T, N: N * N * (T // N) * (T // N + 1) // 2,
@@ -641,6 +665,27 @@ WRONG = {
         (lambda L, G, D, T: 2 * G * D * T, "one layer"),
         (lambda L, G, D, T: 2 * L * G * D, "one token"),
         (lambda L, G, D, T: 2 * L * G * D * T * 4, "bytes"),
+    ],
+    finding.FACTOR: [
+        (lambda a, n: np.vdot(a, n) / np.vdot(n, n), "not every entry"),
+        (lambda a, n: np.linalg.norm(a) / np.linalg.norm(n), "same size"),
+        (lambda a, n: a / n, "one number"),
+        (lambda a, n: (a / n).mean(), "mean of the ratios"),
+        (lambda a, n: a.ravel()[0] / n.ravel()[0], "one entry"),
+    ],
+    finding.REMAINING: [
+        (lambda shows, seen: (shows == seen).all(axis=1), "not asked"),
+        (lambda shows, seen: ((shows == seen) | (seen < 0)).any(axis=1), "all must fit"),
+        (lambda shows, seen: ((shows == seen) | (seen < 1)).all(axis=1), "silence is not used"),
+        (lambda shows, seen: np.where(((shows == seen) | (seen < 0)).all(axis=1))[0], "indices"),
+        (lambda shows, seen: ((shows != seen) & (seen >= 0)).any(axis=1), "drop out"),
+    ],
+    finding.WORTH: [
+        (lambda shows: finding.WORTH.solution(shows) / log(2), "bits"),
+        (lambda shows: shows.mean(axis=0), "share"),
+        (lambda shows: shows.var(axis=0), "variance"),
+        (lambda shows: -(p := shows.mean(0)) * log(p) - (1 - p) * log(1 - p), "0 log 0"),
+        (lambda shows: int(finding.WORTH.solution(shows).argmax()), "best question"),
     ],
     long_texts.SCORES: [
         (lambda T, N: T**2, "whole square"),

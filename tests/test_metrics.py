@@ -217,6 +217,47 @@ def test_an_evaluation_derives_its_figures_from_the_totals():
     assert result.accuracy == 0.75
 
 
+class Watched:
+    """A model of a reader's own, which writes down how many texts it is shown at a time."""
+
+    def __init__(self):
+        self.config, self.sizes = model().config, []
+
+    def forward(self, ids=None, *, words=None):
+        ids = words if ids is None else ids
+        self.sizes.append(len(ids))
+        return np.zeros((*ids.shape, V)), None
+
+
+@pytest.mark.parametrize(
+    "options, sizes",
+    [({}, [64, 6]), ({"batch_size": 30}, [30, 30, 10]), ({"batch_size": 8, "windows": 15}, [8, 8])],
+)
+def test_evaluate_takes_as_many_windows_at_a_time_and_in_all_as_it_is_told(options, sizes):
+    watched = Watched()
+    found = evaluate(watched, np.random.default_rng(0).integers(V, size=(70, T + 1)), **options)
+    assert watched.sizes == sizes and found.tokens == sum(sizes) * T
+
+
+def test_evaluate_hands_batches_over_by_name_and_asks_a_model_for_its_pairs():
+    ids, targets = corpus()
+    plain = evaluate(Watched(), [(ids, targets)])
+    assert evaluate(Watched(), [{"targets": targets, "words": ids}]) == plain
+    with pytest.raises(InputError, match="logits_and_targets"):
+        evaluate(Watched(), [{"labels": targets, "words": ids}])
+
+    class Pairs(Watched):
+        def logits_and_targets(self, first, *, labels):
+            return self.forward(first)[0], labels
+
+    class Ordered(Pairs):
+        def logits_and_targets(self, first, labels):
+            return self.forward(first)[0], labels
+
+    assert evaluate(Pairs(), [{"first": ids, "labels": targets}]) == plain
+    assert evaluate(Ordered(), [(ids, targets)]) == plain
+
+
 def test_evaluate_needs_a_target_that_counts():
     ids, targets = corpus(samples=2)
     with pytest.raises(InputError, match="batches"):
@@ -249,7 +290,9 @@ def test_accuracy_is_the_share_of_targets_that_were_predicted():
 
 
 def test_the_confusion_matrix_has_a_row_for_each_true_class():
-    assert confusion_matrix(PREDICTIONS, TARGETS, 3).tolist() == [[2, 1, 1], [1, 1, 0], [0, 0, 3]]
+    counts = confusion_matrix(PREDICTIONS, TARGETS, 3)
+    assert counts.tolist() == [[2, 1, 1], [1, 1, 0], [0, 0, 3]] and counts.dtype == np.int64
+    assert confusion_matrix([0, 0], [0, IGNORE], 1).tolist() == [[1]]
 
 
 def test_precision_recall_f1_by_hand():

@@ -357,9 +357,10 @@ def test_with_the_cache_the_tokens_are_those_without_it_also_beyond_the_context(
         )
 
 
-def test_prompts_of_different_lengths_in_one_batch_are_continued_as_if_alone():
-    model, config = small_gpt(), GenerateConfig(tokens=10)
-    prompts = [[4], [1, 2, 3], [9, 8, 7, 6, 5, 4, 3, 2]]
+@pytest.mark.parametrize("longest", [4, 8])  # the context is 6
+def test_prompts_of_different_lengths_in_one_batch_are_continued_as_if_alone(longest):
+    model, config = small_gpt(), GenerateConfig(tokens=10, top_k=9, top_p=0.7)
+    prompts = [[4], [1, 2, 3], [9, 8, 7, 6, 5, 4, 3, 2][:longest]]
     together = generate_batch(model, prompts, config, [np.random.default_rng(n) for n in range(3)])
     for n, prompt in enumerate(prompts):
         alone = generate_ids(model, prompt, config, np.random.default_rng(n))
@@ -401,6 +402,20 @@ def test_score_is_the_same_with_and_without_the_cache():
     )
 
 
+def test_top_p_of_a_batch_keeps_the_likeliest_alone():
+    """So small a share that one token is kept is temperature 0."""
+    model, rngs = small_gpt(), [np.random.default_rng(n) for n in range(2)]
+    few = generate_batch(model, [[1], [2, 3]], GenerateConfig(tokens=9, top_p=1e-9), rngs)
+    greedy = generate_batch(model, [[1], [2, 3]], GenerateConfig(tokens=9, temperature=0), rngs)
+    assert [one.ids.tolist() for one in few] == [one.ids.tolist() for one in greedy]
+
+
+def test_score_starts_with_the_second_token():
+    model = small_gpt()
+    logits = model.next_logits(np.array([3]))
+    assert score(model, [3, 5, 7])[0] == pytest.approx(-np.log(next_probabilities(logits)[5]))
+
+
 def test_a_batch_needs_one_rng_for_each_prompt():
     with pytest.raises(InputError, match="one rng for each prompt"):
         generate_batch(small_gpt(), [[1], [2]], GenerateConfig(), [np.random.default_rng(0)])
@@ -425,6 +440,8 @@ def test_a_prompt_is_continued_as_its_ids_would_be(written):
         assert generate(model, source, "the c", 12, 0.7, 5, 0.9, 3) == expected
     assert generate(model, corpus, "the c", 12, seed=1) != generate(model, corpus, "the c", 12)
     assert len(generate(model, corpus, "the c")) == 205
+    plain = generate_ids(model, ids, GenerateConfig(40), np.random.default_rng(0)).ids
+    assert generate(model, corpus, "the c", 40) == "the c" + corpus.tokenizer.decode(plain)
 
 
 def test_what_generate_cannot_continue_is_named(written):

@@ -9,6 +9,7 @@ exercises       a question that grades its answer
 stages          a backward, filled in one line at a time
 problems        what it asks: solutions, inputs, and the mistakes that are made
 ladder          what each piece of a GPT is for, in nats
+bug             find the bug: a mistake, its symptoms, and a reader who names it
 heads           why one head cannot tell XOR, and two can
 induction       why two layers can do what one cannot
 course_figures  those of the README
@@ -37,6 +38,9 @@ WHERE = {  # the module of each name; it is imported when the name is first aske
     "numpylm.checks.mutation": "Mutant applied",
     "numpylm.checks.oracles": "closing heading kill_matrix",
     "numpylm.corpora": "CorpusConfig bigram_nats landmarks load_corpus unigram_nats",
+    "numpylm.course.bug": "Bug",
+    "numpylm.course.bug_levels": "of_level",
+    "numpylm.course.bug_symptoms": "LEVELS symptoms_of",
     "numpylm.course.cards": "card",
     "numpylm.course.course_figures": "s1_s2_s3",
     "numpylm.course.exercises": "check check_backward",

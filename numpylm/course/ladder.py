@@ -73,7 +73,7 @@ ONE_MATRIX = {"abab": ALWAYS_AB, "cycle": FIRST, "markov": SYMMETRIC, **NO_ORDER
 # is no sum of two laws and costs about ln 5. The later ones equal −x_{t−2}: a position may read the
 # one two before it and say the negative. But then the first, which can read only itself, says the
 # same where nothing is known, because c_1 and c_3 are one vector. So it is in trained models. In
-# copy c_1, where a new letter follows, equals c_4, where x_1 is due.
+# copy c_1, where a new letter follows, equals c_4, where x_1 follows.
 ADDED = Limit("measured: logits only add up what is read, and the first token can only read itself")
 TOO_EARLY = Limit("measured: the first token can only read itself, and repeats it before its turn")
 

@@ -14,6 +14,7 @@ reading           hidden tokens, both sides, spans, precision and recall
 translating       decoder masks, smoothing, beam search
 listing           targets, loss and size of the article's listing
 llama             the size of a row, a turned pair, what a cache holds
+finding           a factor, the candidates that remain, what a question is worth
 long_texts        scores made, a sum in one pass, weights made again
 rewarding         advantages in a group, an estimate of KL, the best value
 outgrowing        averages over workers, foreign weights, the work of a step
