@@ -272,7 +272,8 @@ def test_an_upstream_gradient_of_another_shape_or_kind_is_an_input_error(case):
     dy = np.ones(np.shape(y))
     wrong = ["dy", None, {}, dy[..., None], np.ma.masked_array(dy, dy > 0) if dy.ndim else [1, 2]]
     if dy.ndim:
-        wrong += [dy[:1], dy[..., :1], dy.ravel(), np.float64(1), dy.astype(np.float16)]
+        wrong += [dy[:1], dy[..., :1], np.float64(1), dy.astype(np.float16)]
+        wrong += [dy.ravel()] if dy.ndim > 1 else []
     for other in wrong:
         with pytest.raises(InputError):
             case.backward(other, cache)
@@ -284,13 +285,14 @@ def test_an_option_of_another_kind_is_an_input_error(case):
         if isinstance(arg, int | float) and not isinstance(arg, bool):
             negative = -1
             for wrong in (None, "1", [1], 1j, math.nan, negative, np.ones(2)):
-                if "attention" in case.op and isinstance(arg, float) and wrong is negative:
+                scale = "attention" in case.op or case.op == "low_rank"
+                if scale and isinstance(arg, float) and wrong is negative:
                     continue  # a scale may have any sign
                 with pytest.raises(InputError):
                     case.forward(*case.args[:i], wrong, *case.args[i + 1 :])
         if isinstance(arg, str):
             for wrong in (None, "no such", [arg], 1):
-                with pytest.raises(InputError, match=r"^activation must be one of"):
+                with pytest.raises(InputError, match=r"^\w+ must be one of"):
                     case.forward(*case.args[:i], wrong, *case.args[i + 1 :])
 
 
