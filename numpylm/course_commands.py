@@ -172,6 +172,78 @@ def look_command(flags: Namespace) -> int:
     return 0
 
 
+# ---- after pre-training --------------------------------------------------------------------------
+
+
+def finetune_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    from .config import add_flags
+    from .post.transfer import TransferConfig
+
+    add_flags(parser, TransferConfig())
+
+
+def finetune_command(flags: Namespace) -> int:
+    """What pre-training is worth in labels: frozen features, fine-tuning, LoRA, and none of it."""
+    from .config import from_flags
+    from .post.transfer import TransferConfig, measure, transfer_text
+
+    print(transfer_text(measure(from_flags(TransferConfig(), vars(flags)))))
+    return 0
+
+
+def scaling_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    from .config import add_flags
+    from .post.scaling import ScalingConfig
+
+    add_flags(parser, ScalingConfig())
+    figure_options(parser, words)
+
+
+def scaling_command(flags: Namespace) -> int:
+    """How much data, how large a model: nats above the entropy, measured where it is known."""
+    from .config import from_flags
+    from .figures import drawing_folder, save_figures
+    from .post.scaling import ScalingConfig, draw_scaling, measure, scaling_text
+
+    require_path(flags.out, "--out")
+    folder = drawing_folder(flags.out)
+    result = measure(from_flags(ScalingConfig(), vars(flags)))
+    print(scaling_text(result))
+    print(*save_figures({"scaling": draw_scaling(result)}, folder))
+    return 0
+
+
+def reward_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    from .config import add_flags
+    from .post.programs import AssistantConfig
+
+    add_flags(parser, AssistantConfig())
+    parser.add_argument("--out", type=Path, help="folder of the runs (default: a new one in runs/)")
+    help = "go on with the assistant in this folder"
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help=help)
+
+
+def reward_command(flags: Namespace) -> int:
+    """A small programming assistant: pre-train, fine-tune, reward what runs and is right."""
+    from .config import from_flags
+    from .post.programs import STAGES, Assistant, AssistantConfig
+
+    require_path(flags.out, "--out")
+    given = {k: v for k, v in vars(flags).items() if hasattr(AssistantConfig(), k)}
+    if flags.resume and (given or flags.out):
+        name = next(iter(given), "out").replace("_", "-")
+        raise InputError(f"--resume goes on with its own settings: leave out --{name}")
+    config = None if flags.resume else from_flags(AssistantConfig(), given)
+    assistant = Assistant(flags.resume or flags.out or free_folder(Path("runs") / "reward"), config)
+    for stage in STAGES:
+        run = assistant.run(stage)
+        if not run.train():
+            say(f"stopped in {stage}; to go on: --resume {assistant.folder}")
+            return 130
+        say(f"{stage:10} {assistant.told(stage, run)}")
+    return 0
+
+
 # ---- notebooks and book --------------------------------------------------------------------------
 
 
@@ -222,6 +294,9 @@ COMMANDS: dict[str, Command] = {
     "ladder": (ladder_options, ladder_command),
     "task": (task_options, task_command),
     "induction": (induction_options, induction_command),
+    "finetune": (finetune_options, finetune_command),
+    "scaling": (scaling_options, scaling_command),
+    "reward": (reward_options, reward_command),
     "explain": (explain_options, explain_command),
     "look": (look_options, look_command),
     "bug": (bug_options, bug_command),

@@ -29,6 +29,7 @@ from numpylm.course.problems import (
     reading,
     repairs,
     rewarding,
+    transferring,
     translating,
     way_in,
     writing,
@@ -267,6 +268,21 @@ RIGHT = {
         lambda s, m, t: exp(s - m) / t,
         lambda s, m, t: [math.exp(x - m - math.log(t)) for x in s],
         lambda s, m, t: exp(s - (m + log(t))),
+    ],
+    transferring.EXCESS: [
+        lambda law, n: ((law > 0).sum() - len(law)) / (2 * n),
+        lambda law, n: sum(np.count_nonzero(row) - 1 for row in law) / n / 2,
+        lambda law, n: np.mean((law != 0).sum(axis=1) - 1) * len(law) * 0.5 / n,
+    ],
+    transferring.SHARE: [
+        lambda i, o, r: r * (i + o) / (i * o),
+        lambda i, o, r: (np.zeros((i, r)).size + np.zeros((r, o)).size) / np.zeros((i, o)).size,
+        lambda i, o, r: r / o + r / i,
+    ],
+    transferring.MERGED: [
+        lambda w, u, v, s: w + s * u @ v,
+        lambda w, u, v, s: w + np.einsum("ir,ro->io", u, s * v),
+        lambda w, u, v, s: w + sum(s * np.outer(u[:, r], v[r]) for r in range(len(v))),
     ],
     rewarding.ADVANTAGES: [
         lambda r: [r[n] - np.delete(r, n).mean() for n in range(len(r))],
@@ -707,6 +723,27 @@ WRONG = {
         (lambda s, m, t: s - m - log(t), "logarithms"),
         (lambda s, m, t: exp(s - m - t), "inside exp"),
         (lambda s, m, t: exp(s) / exp(m) / t, "subtract first"),
+    ],
+    transferring.EXCESS: [
+        (lambda law, n: (law > 0).sum() / (2 * n), "minus 1"),
+        (lambda law, n: ((law > 0).sum() - len(law)) / n, "2 is missing"),
+        (lambda law, n: (law.size - len(law)) / (2 * n), "impossible"),
+        (lambda law, n: (law > 0).sum() - len(law), "this is k"),
+        (lambda law, n: ((law > 0).sum() - len(law)) / (2 * n * len(law)), "mean over the words"),
+    ],
+    transferring.SHARE: [
+        (lambda i, o, r: r * (i + o), "number"),
+        (lambda i, o, r: r * i / (i * o), "second"),
+        (lambda i, o, r: i * o / (r * (i + o)), "upside down"),
+        (lambda i, o, r: r * r / (i * o), "R²"),
+        (lambda i, o, r: (i + o) / (i * o), "rank is missing"),
+    ],
+    transferring.MERGED: [
+        (lambda w, u, v, s: w + u @ v, "scale is missing"),
+        (lambda w, u, v, s: s * u @ v, "W is missing"),
+        (lambda w, u, v, s: w - s * u @ v, "subtracted"),
+        (lambda w, u, v, s: s * (w + u @ v), "W is scaled"),
+        (lambda w, u, v, s: w + s * s * u @ v, "twice"),
     ],
     rewarding.ADVANTAGES: [
         (lambda r: r - r.mean(), "in its baseline"),

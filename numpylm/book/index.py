@@ -74,12 +74,14 @@ PARTS = {  # the reading order
     "course.problems.learning course.problems.repairs course.problems.writing "
     "course.problems.reading course.problems.translating course.problems.listing "
     "course.problems.outgrowing course.problems.llama course.problems.finding "
-    "course.problems.long_texts course.problems.rewarding course.ladder course.heads "
+    "course.problems.long_texts course.problems.transferring course.problems.rewarding "
+     "course.ladder course.heads "
     "course.induction course.bug course.bug_symptoms course.bug_functions course.bug_reasons "
     "course.bug_levels course.schematics course.course_figures course.notebook_files",
     "The four tasks": "tasks tasks.run tasks.translation tasks.generation tasks.sentiment "
     "tasks.question_answering tasks.compositions tasks.tools",
-    "After pre-training": "post post.enumeration post.rollouts",
+    "After pre-training": "post post.enumeration post.rollouts post.programs "
+    "post.transfer post.scaling",
     "The book": "book book.write book.text book.index book.pages book.overview "
     "book.notebook_pages book.walk",
 }

@@ -59,7 +59,7 @@ WHERE = {  # the module of each name; it is imported when the name is first aske
     "numpylm.llama": "Llama LlamaConfig",
     "numpylm.llama_blocks": "gated_feed_forward_forward grouped_query_forward rms_norm_backward "
     "rms_norm_forward rotary_forward rotation silu_forward",
-    "numpylm.low_rank": "low_rank_forward",
+    "numpylm.low_rank": "Adapted low_rank_forward",
     "numpylm.metrics": "bleu evaluate exact_match perplexity precision_recall_f1 token_f1 "
     "token_nats",
     "numpylm.model": "Parameters",
@@ -77,6 +77,9 @@ WHERE = {  # the module of each name; it is imported when the name is first aske
     "numpylm.post.enumeration": "exact_gradient exact_value expected_weights "
     "log_probabilities make_game towards_parameters",
     "numpylm.post.rollouts": "RewardConfig Rewarded Rollouts",
+    "numpylm.post.scaling": "ScalingConfig chain counted counted_excess draw_scaling excess "
+    "fit_counts pair_counts scaling_text",
+    "numpylm.post.transfer": "Head TransferConfig sentences transfer_text",
     "numpylm.runs": "Run",
     "numpylm.sampling": "GenerateConfig generate_ids next_probabilities",
     "numpylm.tokenizers": "WordTokenizer",

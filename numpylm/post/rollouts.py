@@ -165,7 +165,7 @@ class Rollouts:
         require_same_words(model, self.reference)
         if config.group == 1 and (config.baseline != "none" or config.deviation):
             group_advantages([0.0], config.baseline, config.deviation)  # says what to do
-        self.mean_reward, self.kl, self.silent = 0.0, 0.0, 0.0
+        self.mean_reward, self.kl, self.silent, self.drawn = 0.0, 0.0, 0.0, 0
 
     def __call__(self, rng: Rng) -> dict[str, Array]:
         """The texts of one batch, their advantages, and their log-probabilities."""
@@ -179,6 +179,7 @@ class Rollouts:
             [float(self.reward(x, y[y != IGNORE])) for x, y in zip(prompts, texts, strict=True)]
         )
         groups = rewards.reshape(o.prompts, o.group)
+        self.drawn += len(rewards)
         self.mean_reward, self.kl = float(rewards.mean()), float((old - reference).mean())
         self.silent = float((groups == groups[:, :1]).all(axis=1).mean())
         if o.kl == "reward":
