@@ -75,7 +75,7 @@ PARTS = {  # the reading order
     "course.problems.reading course.problems.translating course.problems.listing "
     "course.problems.outgrowing course.problems.llama course.problems.finding "
     "course.problems.long_texts course.problems.transferring course.problems.rewarding "
-     "course.ladder course.heads "
+    "course.ladder course.heads "
     "course.induction course.bug course.bug_symptoms course.bug_functions course.bug_reasons "
     "course.bug_levels course.schematics course.course_figures course.notebook_files",
     "The four tasks": "tasks tasks.run tasks.translation tasks.generation tasks.sentiment "
