@@ -248,16 +248,61 @@ def reward_command(flags: Namespace) -> int:
 
 
 def notebooks_options(parser: ArgumentParser, words: Sequence[str]) -> None:
-    help = "folder (default: notebooks)"
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("notebooks"), help=help)
+    help = "folders (default: notebooks, and teachers/solutions where they are)"
+    parser.add_argument("folders", type=Path, nargs="*", metavar="folder", help=help)
 
 
 def notebooks_command(flags: Namespace) -> int:
     """Execute every notebook of the course again, and write what it shows back into it."""
-    from .course.notebook_files import notebooks_in, refresh
+    from .course.notebook_files import SOLUTIONS, notebooks_in, refresh
 
-    for path in notebooks_in(flags.folder):
+    folders = flags.folders or [Path("notebooks"), *filter(Path.is_dir, [SOLUTIONS])]
+    for path in [path for folder in folders for path in notebooks_in(folder)]:
         say(f"{path}: {'changed' if refresh(path) else 'unchanged'}")
+    return 0
+
+
+def grade_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    parser.add_argument("folder", type=Path, help="the students' notebooks; see docs/teaching.md")
+    help = "the notebooks that ask (default: those of the course)"
+    parser.add_argument("--notebooks", type=Path, help=help)
+    help = "folder of the pages and of grades.csv (default: feedback)"
+    parser.add_argument("--out", type=Path, default=Path("feedback"), help=help)
+    help = "seconds for one exercise (default: 30)"
+    parser.add_argument("--limit", type=float, default=30.0, help=help)
+
+
+def grade_command(flags: Namespace) -> int:
+    """Grade students' notebooks. It runs their code, with your rights, in processes of its own."""
+    from .course.grading import grade, table, write_feedback
+
+    if not 0 < flags.limit < float("inf"):
+        raise InputError(f"--limit must be a number of seconds above 0, not {flags.limit}")
+    require_path(flags.out, "--out")
+    graded = grade(flags.folder, flags.notebooks, flags.limit)
+    print(table(graded))
+    paths = write_feedback(graded, flags.out)
+    print(f"{len(paths) - 1} pages of feedback and grades.csv are in {flags.out}")
+    return 0
+
+
+def no_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    """A command without options."""
+
+
+def links_command(flags: Namespace) -> int:
+    """Print where Colab and Binder open each notebook, from the repository's address."""
+    from .course import links
+
+    if not (address := links.repository()):
+        raise InputError(
+            "there is no address yet: write the address of the repository into pyproject.toml, as "
+            'repository = "https://github.com/OWNER/NAME" under [tool.numpylm]'
+        )
+    for path in sorted((links.PROJECT / "notebooks").glob("*.ipynb")):
+        print(path.stem)
+        for link in links.links(address, f"notebooks/{path.name}").values():
+            print(f"    {link}")
     return 0
 
 
@@ -287,7 +332,7 @@ def in_the_project() -> bool:
     return all((root / name).exists() for name in ("pyproject.toml", "tests", "notebooks"))
 
 
-OF_THE_PROJECT = {"book"}  # not offered where only the library is installed
+OF_THE_PROJECT = {"book", "grade", "links"}  # not offered where only the library is installed
 
 COMMANDS: dict[str, Command] = {
     "figures": (figure_options, figures_command),
@@ -301,5 +346,7 @@ COMMANDS: dict[str, Command] = {
     "look": (look_options, look_command),
     "bug": (bug_options, bug_command),
     "notebooks": (notebooks_options, notebooks_command),
+    "grade": (grade_options, grade_command),
+    "links": (no_options, links_command),
     "book": (book_options, book_command),
 }

@@ -15,6 +15,7 @@ import students as s
 
 from numpylm.course import problems
 from numpylm.course.exercises import Exercise, check
+from numpylm.course.notebook_files import SOLUTIONS
 from numpylm.course.problems import (
     checking,
     counting,
@@ -857,5 +858,5 @@ def test_the_notebooks_ask_these_exercises_and_the_solutions_answer_them(path):
         names = re.findall(r"^check\((my_\w+), (\w+)\)", source, re.MULTILINE)
         return [(mine, f"{module[1]}.{name}") for mine, name in names] if module else []
 
-    assert asked(path) == asked(path.parent / "solutions" / path.name)
+    assert asked(path) == asked(path.parents[1] / SOLUTIONS / path.name)
     assert {name for _, name in asked(path)} <= set(EXERCISES)

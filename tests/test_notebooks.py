@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from numpylm.__main__ import main
+from numpylm.course import notebook_files
 from numpylm.course.notebook_files import (
     committed,
     dumps,
@@ -22,9 +23,9 @@ from numpylm.course.notebook_files import (
 from numpylm.errors import InputError
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
-PATHS = notebooks_in(FOLDER)
-COURSE = [path for path in PATHS if path.parent == FOLDER]
-SOLUTIONS = [path for path in PATHS if path.parent == FOLDER / "solutions"]
+SOLVED = FOLDER.parent / notebook_files.SOLUTIONS
+COURSE, SOLUTIONS = notebooks_in(FOLDER), notebooks_in(SOLVED)
+PATHS = COURSE + SOLUTIONS
 
 OFFLINE = """
 import socket
@@ -75,7 +76,7 @@ def offline(tmp_path, monkeypatch):
 
 
 @pytest.mark.notebooks
-@pytest.mark.parametrize("path", PATHS, ids=lambda p: str(p.relative_to(FOLDER)))
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_notebook_runs_to_its_end_and_says_what_is_committed(path, offline):
     assert texts(execute(path)) == texts(read(path))
 
@@ -113,12 +114,12 @@ def test_a_notebook_that_stops_is_named_with_its_cell(tmp_path, capsys):
 # ---- as committed ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda p: str(p.relative_to(FOLDER)))
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_notebook_is_in_the_committed_form(path):
     assert path.read_text(encoding="utf-8") == dumps(committed(read(path)))
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda p: str(p.relative_to(FOLDER)))
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_nothing_of_the_machine_is_committed(path):
     notebook = read(path)
     for output in outputs(notebook):
@@ -153,7 +154,7 @@ def test_a_notebook_imports_the_library_and_redefines_nothing(path):
 def test_every_notebook_ends_with_exercises_that_are_solved_apart(path):
     asked = answers(read(path))
     assert len(asked) >= 3 and set(asked) == {"not written yet"}
-    solved = answers(read(FOLDER / "solutions" / path.name))
+    solved = answers(read(SOLVED / path.name))
     assert solved == ["right"] * len(asked)
 
 

@@ -39,7 +39,7 @@ def installed(tmp_path_factory):
     """A folder with what a wheel of this tree holds, and nothing else."""
     made = tmp_path_factory.mktemp("wheel")
     copy = made / "source"  # a build leaves files behind, and packs those that others left
-    for folder in ("numpylm", "tests", "notebooks", "figures"):
+    for folder in ("numpylm", "tests", "notebooks", "teachers", "figures"):
         shutil.copytree(ROOT / folder, copy / folder)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)

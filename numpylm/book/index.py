@@ -20,6 +20,7 @@ from ..checks.gradient_cases import OpCase, block_cases, op_cases
 from ..checks.mutants import MUTANTS
 from ..checks.mutation import Mutant, find
 from ..course.notation import FORMULAS, Formula
+from ..course.notebook_files import SOLUTIONS
 from ..errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
@@ -77,7 +78,8 @@ PARTS = {  # the reading order
     "course.problems.long_texts course.problems.transferring course.problems.rewarding "
     "course.ladder course.heads "
     "course.induction course.bug course.bug_symptoms course.bug_functions course.bug_reasons "
-    "course.bug_levels course.schematics course.course_figures course.notebook_files",
+    "course.bug_levels course.schematics course.course_figures course.notebook_files "
+    "course.links course.grading course.grading_worker",
     "The four tasks": "tasks tasks.run tasks.translation tasks.generation tasks.sentiment "
     "tasks.question_answering tasks.compositions tasks.tools",
     "After pre-training": "post post.enumeration post.rollouts post.programs "
@@ -267,7 +269,7 @@ class Index:
 
     @cached_property
     def solutions(self) -> list[Path]:
-        return sorted((self.root / "notebooks" / "solutions").glob("*.ipynb"))
+        return sorted((self.root / SOLUTIONS).glob("*.ipynb"))
 
     @cached_property
     def sections(self) -> list[Section]:

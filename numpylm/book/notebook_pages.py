@@ -11,8 +11,9 @@ from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
+from ..course.links import links, repository
 from ..course.notation import FORMULAS
-from ..course.notebook_files import read
+from ..course.notebook_files import SOLUTIONS, read
 from .index import Index, Section, headings, page_of, plain, slug
 from .pages import page
 from .text import code, needs, typeset
@@ -32,8 +33,10 @@ def notebooks_page(index: Index) -> str:
             f'<li><a href="{s.address}">{escape(plain(s.heading))}</a>{_ids(index, s)}</li>'
             for s in mine[1:]
         )
-        solved = index.root / "notebooks" / "solutions" / path.name
+        solved = index.root / SOLUTIONS / path.name
         link = f' · <a href="{address(solved)}">solutions</a>' if solved.exists() else ""
+        for where, online in links(repository(index.root), f"notebooks/{path.name}").items():
+            link += f' · <a href="{escape(online)}">run it in {where}</a>'
         rows.append(
             f'<section><h2><a href="{address(path)}">{escape(mine[0].title)}</a></h2>'
             f"<p><code>notebooks/{path.name}</code>{link}</p><ul>{items}</ul></section>"

@@ -12,8 +12,11 @@ ladder          what each piece of a GPT is for, in nats
 bug             find the bug: a mistake, its symptoms, and a reader who names it
 heads           why one head cannot tell XOR, and two can
 induction       why two layers can do what one cannot
+schematics      how the models are put together, drawn
 course_figures  those of the README
 notebook_files  run the notebooks, keep what they printed, compare it
+grading         students' notebooks against the checks (grading_worker: one of them, apart)
+links           where a notebook runs in a browser
 """
 
 from importlib import import_module

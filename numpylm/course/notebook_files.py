@@ -22,6 +22,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+SOLUTIONS = Path("teachers/solutions")  # from the folder of the project
 VARIES = "varies"  # the tag of a cell whose output differs between machines
 CLAIMS = "claims"  # the tag of a Markdown cell whose Python holds what the text says
 
