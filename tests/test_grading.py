@@ -1,5 +1,6 @@
 """Students' notebooks, as they are handed in: each a row, whatever is in it."""
 
+import ast
 import json
 import shutil
 from pathlib import Path
@@ -147,6 +148,19 @@ def test_only_what_a_function_needs_is_run():
     assert needed[-1].name == "f"
 
 
+def test_a_call_that_changes_what_is_needed_is_run_and_a_check_is_not():
+    cells = [
+        "import numpy as np",
+        "t = np.zeros(3)",
+        "np.add.at(t, [1], 2)",
+        "check(t, 3)",
+        "show(u)",
+    ]
+    assert [ast.unparse(statement) for statement in needed_for("t", list(statements(cells)))] == (
+        cells[:3]
+    )
+
+
 def test_magic_is_left_out_and_other_languages_too(tmp_path):
     notebook(
         tmp_path / "n.ipynb", "%matplotlib inline\nx = 1", "%%bash\nrm x", "%%time\ny = 2", "!ls"
@@ -164,12 +178,16 @@ def test_exercises_are_the_calls_of_a_checker():
 
 def test_a_line_of_a_staged_exercise_is_graded_by_its_value(tmp_path):
     """And each needs the lines before it, as in the course's notebook."""
-    values = "from types import SimpleNamespace as Verdict\nclass Lines:\n" \
-        "    def check(self, name, x):\n        return Verdict(state=['wrong', 'right'][x == 3], " \
+    values = (
+        "from types import SimpleNamespace as Verdict\nclass Lines:\n"
+        "    def check(self, name, x):\n        return Verdict(state=['wrong', 'right'][x == 3], "
         "says=name)\nlines = Lines()\na = 1"
+    )
     checks = "lines.check('b', my_b)", "lines.check('c', my_c)"
     notebook(tmp_path / "course" / "02_lines.ipynb", values, "my_b = my_c = ...", *checks)
-    notebook(tmp_path / "ana" / "02_lines.ipynb", values, "my_b = a + 2", "my_c = my_b + 1", *checks)
+    notebook(
+        tmp_path / "ana" / "02_lines.ipynb", values, "my_b = a + 2", "my_c = my_b + 1", *checks
+    )
     (one,) = [g for g in grade(tmp_path, tmp_path / "course") if g.student == "ana"]
     assert [(answer.name, answer.state) for answer in one.answers] == [
         ("my_b", "right"), ("my_c", "wrong"),

@@ -253,7 +253,7 @@ def table(graded: Sequence[Graded]) -> str:
     students = sorted({one.student for one in graded})
     names = sorted({one.assignment for one in graded})
     numbers = [name.partition("_")[0] for name in names]
-    short = len(set(numbers)) == len(names) and all(map(str.isdigit, numbers))
+    short = len(set(numbers)) == len(names) and all(re.fullmatch(r"\d+\w?", n) for n in numbers)
     rows = [["student", *(numbers if short else names), "right"]]
     for student in students:
         mine = [one for one in graded if one.student == student]

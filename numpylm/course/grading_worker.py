@@ -93,7 +93,7 @@ def bound_by(statement: ast.stmt) -> set[str]:
     """The names that a statement gives a value to, or changes: x = …, x[0] = …, def x, import x."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {statement.name}
-    names = set()
+    names = _changed_by(statement.value) if isinstance(statement, ast.Expr) else set()
     for node in ast.walk(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
@@ -107,6 +107,16 @@ def bound_by(statement: ast.stmt) -> set[str]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
     return names
+
+
+def _changed_by(call: ast.expr) -> set[str]:
+    """What a call on a line of its own may change: table.append(x), np.add.at(table, ids, x)."""
+    if not isinstance(call, ast.Call):
+        return set()
+    if ast.unparse(call.func).split(".")[-1].startswith(("check", "print", "display")):
+        return set()
+    places = [call.func, *call.args[:1]] if isinstance(call.func, ast.Attribute) else call.args[:1]
+    return {names[0] for place in places if (names := re.findall(r"^\w+", ast.unparse(place)))}
 
 
 def needed_for(name: str, body: Sequence[ast.stmt]) -> list[ast.stmt]:
