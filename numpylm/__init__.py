@@ -62,9 +62,12 @@ gradient_hidden      what a gain of 1 and a bias of 0 hide
 parallel             one gradient from many workers
 processes            work in several processes, which end with their parent
 allocator            memory that is kept, and how much there is
+chat                 a published model, its tokenizer, a conversation
 huggingface          to and from Hugging Face
 huggingface_layouts  what its files call each parameter
+huggingface_text     and their tokenizers
 gguf_files           from the files of llama.cpp
+pretrained           a published model by its name, and what it costs
 sentence_embeddings  one vector for a sentence, from BERT
 figures              arrays -> pictures
 labels               text as a figure may show it
@@ -116,6 +119,7 @@ if TYPE_CHECKING:  # what is said here for type checkers, HOME says for the rest
     from .model import Parameters as Parameters
     from .optim import SGD as SGD
     from .optim import Adam as Adam
+    from .pretrained import load_pretrained as load_pretrained
     from .runs import Run as Run
     from .sampling import GenerateConfig as GenerateConfig
     from .sampling import generate as generate
@@ -159,6 +163,7 @@ HOME = {  # where each name is written; its module is imported when the name is 
     "load_trained": "trained",
     "from_pretrained": "huggingface",
     "save_pretrained": "huggingface",
+    "load_pretrained": "pretrained",
     "Model": "model",
     "Parameters": "model",
     "InputError": "errors",

@@ -244,7 +244,7 @@ class KeyValueCache:
         sizes = zip(("layers", "B", "N", "A"), (layers, B, N, A), strict=True)
         shape = tuple(whole(name, size, at_least=1) for name, size in sizes)
         self.keys = np.zeros(shape, float_dtype("dtype", dtype))
-        self.values = np.zeros_like(self.keys)
+        self.values = np.zeros(shape, self.keys.dtype)  # unlike zeros_like, touches no memory yet
         self.length = 0
         self.padding = np.zeros(B, np.intp) if padding is None else as_ids("padding", padding)
         if self.padding.shape != (B,) or (self.padding < 0).any():

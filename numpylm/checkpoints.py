@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,22 @@ from .errors import InputError
 from .files import regular, write_whole
 
 OURS, CHECKSUM = "numpylm", "checksum"
-KINDS = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
+BFLOAT16 = "BF16"  # the upper half of a float32
+KINDS = (
+    "F64",
+    "F32",
+    "F16",
+    BFLOAT16,
+    "I64",
+    "I32",
+    "I16",
+    "I8",
+    "U64",
+    "U32",
+    "U16",
+    "U8",
+    "BOOL",
+)
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Array], about: Mapping[str, Any]) -> None:
@@ -74,6 +89,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
 def read_tensors(path: Path, key: str = "") -> tuple[dict[str, Array], dict[str, str]]:
     """Every tensor of a safetensors file by name, and the texts in its header.
 
+    Those of bfloat16, which NumPy lacks, become the float32 that they stand for.
     Raises InputError for what is no whole file of that kind, and for kinds NumPy lacks.
     """
     from safetensors import SafetensorError, safe_open
@@ -86,19 +102,36 @@ def read_tensors(path: Path, key: str = "") -> tuple[dict[str, Array], dict[str,
                 raise InputError(
                     f"{path} was not written by numpylm: its header has no description"
                 )
-            names = [*file.keys()]
-            for name in names:
-                kind = file.get_slice(name).get_dtype()
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            for name, kind in kinds.items():
                 if kind not in KINDS:
                     raise InputError(
                         f"{path} cannot be used: tensor {name} is {kind}; save it in float32 "
                         "(F32) first"
                     )
-            return {name: file.get_tensor(name) for name in names}, header
+            halves = _halves(path, [name for name, kind in kinds.items() if kind == BFLOAT16])
+            return {n: halves[n] if n in halves else file.get_tensor(n) for n in kinds}, header
     except (OSError, SafetensorError, TypeError, OverflowError) as error:
         raise InputError(
             f"{path} is not a whole safetensors file ({error}): it is truncated or of another kind"
         ) from error
+
+
+def _halves(path: Path, names: Sequence[str]) -> dict[str, Array]:
+    """Tensors of bfloat16 as float32: their 16 bits above 16 that are 0.
+
+    The file is the length of a header (8 bytes), the header in JSON, and the bytes of the tensors.
+    """
+    tensors = {}
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length)) if names else {}
+        for name in names:
+            start, stop = header[name]["data_offsets"]
+            file.seek(8 + length + start)
+            bits = np.frombuffer(file.read(stop - start), "<u2").astype(np.uint32)
+            tensors[name] = (bits << 16).view(np.float32).reshape(header[name]["shape"])
+    return tensors
 
 
 # ---- the state of whatever has one -----------------------------------------------------------

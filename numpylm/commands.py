@@ -7,14 +7,14 @@ course_commands.py has those of the course, the tasks and the book.
 import shlex
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
-from .terminals import say
+from .terminals import say, tell
 from .unicode_text import printable
 
 if TYPE_CHECKING:
@@ -205,7 +205,11 @@ def generate_options(parser: ArgumentParser, words: Sequence[str]) -> None:
     from .sampling import GenerateConfig
 
     add_flags(parser, GenerateConfig())
-    parser.add_argument("run", type=Path, help="the folder of a run, or its checkpoint")
+    parser.add_argument("run", type=Path, nargs="?", help="the folder of a run, or its checkpoint")
+    help = "in place of a run, a model of others: smollm2, a folder of transformers, or a GGUF file"
+    parser.add_argument("--pretrained", metavar="NAME", help=help)
+    help = "the prompt is a question: it is put into the template that a pretrained model has"
+    parser.add_argument("--chat", action="store_true", help=help)
     parser.add_argument("--prompt", required=True, help="the text to continue")
     parser.add_argument("--probabilities", action="store_true", help="show p of each new token")
     help = "list the N likeliest next tokens only"
@@ -217,26 +221,77 @@ def generate_command(flags: Namespace) -> int:
     import numpy as np
 
     from .config import from_flags
-    from .sampling import GenerateConfig, generate_ids, next_probabilities
-    from .trained import load_trained
+    from .sampling import GenerateConfig, next_probabilities, stream_ids
 
     if flags.next is not None and flags.next < 1:
         raise InputError(f"--next must be at least 1, not {flags.next}")
-    model, tokenizer, _, _ = load_trained(flags.run)
-    if tokenizer is None:
-        raise InputError(f"{flags.run} was trained without a tokenizer of this library")
+    if (flags.run is None) == (flags.pretrained is None):
+        raise InputError("name one model: the folder of a run, or --pretrained NAME")
+    if flags.chat and flags.pretrained is None:
+        raise InputError("--chat needs --pretrained: runs have no template of a conversation")
     config = from_flags(GenerateConfig(), vars(flags))
-    prompt = _prompt_ids(tokenizer, flags.prompt)
+    model, tokenizer, prompt, begin, ends = _to_continue(flags, config.tokens)
     if flags.next:
         p = next_probabilities(model.next_logits(prompt[-model.config.context_length :]))
         likeliest = np.argsort(-p, kind="stable")[: flags.next]
         _print_probabilities(tokenizer, likeliest, p[likeliest])
         return 0
-    result = generate_ids(model, prompt, config, np.random.default_rng(config.seed))
-    print(printable(tokenizer.decode(np.concatenate([prompt, result.ids]))))
+    drawn: list[tuple[int, float]] = []
+    steps = stream_ids(model, prompt, config, np.random.default_rng(config.seed))
+    _write(tokenizer, prompt, begin, _until(steps, ends, drawn))
     if flags.probabilities:
-        _print_probabilities(tokenizer, result.ids, result.probabilities)
+        _print_probabilities(tokenizer, *zip(*drawn, strict=True) if drawn else ((), ()))
     return 0
+
+
+def _to_continue(flags: Namespace, tokens: int) -> tuple[Any, Any, Any, int, tuple[int, ...]]:
+    """Model, tokenizer, ids of the prompt, how many of them are not shown, ids that end a text."""
+    if flags.pretrained is None:
+        from .trained import load_trained
+
+        model, tokenizer, _, _ = load_trained(flags.run)
+        if tokenizer is None:
+            raise InputError(f"{flags.run} was trained without a tokenizer of this library")
+        return model, tokenizer, _prompt_ids(tokenizer, flags.prompt), 0, ()
+    from .pretrained import announcement, load_pretrained
+
+    if not flags.prompt:
+        raise InputError("--prompt is empty: give a text to continue")
+    longest = len(flags.prompt.split()) + tokens
+
+    def before(kind: type, config: Any) -> None:
+        tell(announcement(kind, config, longest))
+
+    text = load_pretrained(flags.pretrained, before)
+    if flags.chat:
+        asked = text.chat_ids(flags.prompt)
+        return text.model, text.tokenizer, asked, len(asked), text.end_ids
+    ids = [*text.begin_ids, *_prompt_ids(text.tokenizer, flags.prompt)]
+    return text.model, text.tokenizer, ids, len(text.begin_ids), text.end_ids
+
+
+def _until(
+    steps: Iterable[tuple[int, float]], ends: Sequence[int], drawn: list[tuple[int, float]]
+) -> Iterator[int]:
+    """The ids up to one that ends a text; what was drawn is kept in `drawn`."""
+    for w, p in steps:
+        if w in ends:
+            return
+        drawn.append((w, p))
+        yield w
+
+
+def _write(tokenizer: Any, prompt: Any, begin: int, ids: Iterator[int]) -> None:
+    """Print a prompt without its first `begin` ids and what follows: in a terminal, as it comes."""
+    from .sampling import text_pieces
+
+    shown = [int(i) for i in prompt[begin:]]
+    if not sys.stdout.isatty():
+        print(printable(tokenizer.decode([*shown, *ids])))
+        return
+    for piece in chain([tokenizer.decode(shown)], text_pieces(tokenizer, prompt, ids)):
+        print(printable(piece), end="", flush=True)
+    print()
 
 
 def _prompt_ids(tokenizer: "Tokenizer", typed: str) -> Any:

@@ -254,10 +254,13 @@ def notebooks_options(parser: ArgumentParser, words: Sequence[str]) -> None:
 
 def notebooks_command(flags: Namespace) -> int:
     """Execute every notebook of the course again, and write what it shows back into it."""
-    from .course.notebook_files import SOLUTIONS, notebooks_in, refresh
+    from .course.notebook_files import SOLUTIONS, lacking, notebooks_in, read, refresh
 
     folders = flags.folders or [Path("notebooks"), *filter(Path.is_dir, [SOLUTIONS])]
     for path in [path for folder in folders for path in notebooks_in(folder)]:
+        if absent := lacking(read(path)):
+            say(f"{path}: left as it is, as it needs {', '.join(absent)}")
+            continue
         say(f"{path}: {'changed' if refresh(path) else 'unchanged'}")
     return 0
 

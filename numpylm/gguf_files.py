@@ -9,13 +9,14 @@ The package `gguf` reads the file and knows what its bits stand for; it is an ex
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .arrays import Array
+from .chat import PretrainedText
 from .errors import InputError
 from .llama import Llama, LlamaConfig
 from .llama_blocks import interleaving
@@ -49,19 +50,13 @@ TOKENS, CHAT = "tokenizer.ggml.tokens", "tokenizer.chat_template"
 CONTROL = 3  # the type of a token that no text is cut into, like <|im_end|>
 
 
-class PretrainedText(NamedTuple):
-    """A model with the tokenizer that belongs to it; end_id ends a text."""
-
-    model: Llama
-    tokenizer: PretrainedTokenizer
-    end_id: int | None
-    chat: str  # the template of a conversation, as the file has it; "" without one
-
-
-def from_gguf(path: Path | str, context_length: int = 0) -> PretrainedText:
+def from_gguf(
+    path: Path | str, context_length: int = 0, before: Callable[[type, Any], None] | None = None
+) -> PretrainedText:
     """The Llama in a GGUF file, in float32, and its tokenizer.
 
     context_length: the longest text, if not that of the file: the caches grow with it.
+    before: is told the kind of model and its config when all but the weights has been read.
     Queries and keys are stored for interleaved pairs and turned to halves (F28).
     Raises InputError, with no model made, for a file that is absent, cut short or foreign, another
     architecture, what Llama here does not compute, a tokenizer other than byte pairs, a missing,
@@ -77,15 +72,31 @@ def from_gguf(path: Path | str, context_length: int = 0) -> PretrainedText:
             raise InputError(
                 f"its tokenizer has {tokenizer.vocab_size} pieces, its model {config.vocab_size}"
             )
-        model = _filled(config, tensors)
+        special = _special(reader, tokenizer)
+        if before:
+            before(Llama, config)
+        return PretrainedText(_filled(config, tensors), tokenizer, **special)
     except InputError as error:
         raise InputError(f"{path} cannot be used: {error}") from error
-    end, chat = _field(reader, "tokenizer.ggml.eos_token_id"), _field(reader, CHAT)
-    return PretrainedText(model, tokenizer, end, chat or "")
+
+
+def _special(reader: Any, tokenizer: PretrainedTokenizer) -> dict[str, Any]:
+    """What begins and ends a text, and a conversation."""
+    ids = {name: _field(reader, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")}
+    given = {name: (i,) for name, i in ids.items() if i is not None}
+    begins = _field(reader, "tokenizer.ggml.add_bos_token")
+    return {
+        "end_ids": given.get("eos", ()),
+        "begin_ids": given.get("bos", ()) if begins else (),
+        "chat": _field(reader, CHAT) or "",
+        "names": {f"{name}_token": tokenizer.decode(i) for name, i in given.items()},
+    }
 
 
 def _opened(path: Path) -> Any:
     """The package's reader of the file, which maps it and reads no tensor yet."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: check the path")
     if importlib.util.find_spec("gguf") is None:
         raise InputError("GGUF needs the package gguf: pip install gguf")
     from gguf import GGUFReader
@@ -101,8 +112,6 @@ def _opened(path: Path) -> Any:
         def data(self, mapped: Any) -> None:
             self._mapped = mapped.view(np.ndarray)
 
-    if not path.is_file():
-        raise InputError(f"there is no file {path}: check the path")
     try:
         return Reader(path)
     except (OSError, ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:

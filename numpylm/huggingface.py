@@ -78,9 +78,15 @@ def from_pretrained(folder: Path | str, dtype: DTypeLike | None = None) -> Pretr
         raise InputError(f"{path} cannot be used: {error}") from error
     if dtype is None:
         dtype = np.result_type(np.float32, *{array.dtype for array in arrays.values()})
-    model = layout.kind(config, np.random.default_rng(0), dtype)
+    model = layout.kind.blank(config, dtype)
     model.params.load(arrays)
     return Pretrained(model, unused)
+
+
+def model_described(folder: Path | str) -> tuple[type[Model], Any]:
+    """The kind of model that config.json in a folder describes, and its config."""
+    layout, config = _understand(Path(folder) / "config.json")
+    return layout.kind, config
 
 
 def _understand(path: Path) -> tuple[Layout, Any]:

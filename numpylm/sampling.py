@@ -5,7 +5,7 @@
 Probabilities are float64 and sum to 1, whatever the dtype of the model.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from .errors import InputError
 from .metrics import token_nats
 
 SUM_TOLERANCE = 1e-6  # a p of float32 sums to 1 within about this
+AGAIN = 8  # tokens
+UNFINISHED = "\ufffd"  # how a decoder shows the first bytes of a character
 
 
 @dataclass(frozen=True)
@@ -64,29 +66,62 @@ def next_probabilities(
     The Curious Case of Neural Text Degeneration, section 3.1.
     Raises InputError for logits that are not finite or not (V,), and for an option out of range.
     """
-    GenerateConfig(temperature=temperature, top_k=top_k, top_p=top_p)  # checks the three
+    config = GenerateConfig(temperature=temperature, top_k=top_k, top_p=top_p)  # checks the three
+    z = _finite(logits)
+    return _to_draw_from(z, _softmax(z), config)
+
+
+def _finite(logits: ArrayLike) -> Array:
+    """The logits (V,) in float64."""
     logits = real_array("logits", logits)
     if logits.ndim != 1 or not logits.size or not np.isfinite(logits).all():
         raise InputError(
             f"logits must be finite numbers of shape (V,), not {logits.shape} with "
             f"{np.count_nonzero(~np.isfinite(logits))} that are not finite: has the model diverged?"
         )
-    z = logits.astype(np.float64)
-    if temperature == 0:
-        kept = np.array([z.argmax()])
-    elif top_k or top_p < 1:
-        kept = np.argsort(-z, kind="stable")[: top_k or None]
-    else:
-        kept = np.arange(len(z))  # sorting a large vocabulary costs more than a layer of the model
+    return logits.astype(np.float64)
+
+
+def _softmax(z: Array, temperature: float = 1.0) -> Array:
     with np.errstate(over="ignore"):  # a tiny temperature may send a difference to −∞: exp gives 0
-        p_kept = np.exp((z[kept] - z.max()) / (temperature or 1.0))
-    p_kept /= p_kept.sum()
-    if top_p < 1:
-        enough = np.searchsorted(np.cumsum(p_kept), top_p) + 1
-        kept, p_kept = kept[:enough], p_kept[:enough] / p_kept[:enough].sum()
-    p = np.zeros_like(z)
-    p[kept] = p_kept
+        p: Array = np.exp((z - z.max()) / temperature)
+    p /= p.sum()
     return p
+
+
+def _to_draw_from(z: Array, p: Array, config: GenerateConfig) -> Array:
+    """The distribution (V,) that the options make of the logits and of the model's own p(w).
+
+    Sorting a large vocabulary costs more than a layer of the model, so only those are sorted that
+    may be kept: for top-p none below (1 − top_p)/V, which together hold less than 1 − top_p.
+    """
+    if config.temperature == 0:
+        kept, p_kept = np.array([z.argmax()]), np.ones(1)
+    elif config.top_k:
+        kept = _sorted(z, np.flatnonzero(z >= _kth_largest(z, config.top_k)))[: config.top_k]
+        p_kept = _softmax(z[kept], config.temperature)
+    else:
+        p = p if config.temperature == 1 else _softmax(z, config.temperature)
+        if config.top_p == 1:
+            return p
+        kept = _sorted(z, np.flatnonzero(p >= (1 - config.top_p) / len(p)))
+        p_kept = p[kept]
+    if config.top_p < 1:
+        enough = np.searchsorted(np.cumsum(p_kept), config.top_p) + 1
+        kept, p_kept = kept[:enough], p_kept[:enough] / p_kept[:enough].sum()
+    result = np.zeros_like(z)
+    result[kept] = p_kept
+    return result
+
+
+def _kth_largest(z: Array, k: int) -> Any:
+    return z.min() if k >= len(z) else np.partition(z, len(z) - k)[len(z) - k]
+
+
+def _sorted(z: Array, tokens: Array) -> Array:
+    """tokens, in ascending order, from the likeliest to the least likely; a tie stays in order."""
+    result: Array = tokens[np.argsort(-z[tokens], kind="stable")]
+    return result
 
 
 def sample_token(p: Array, rng: Rng) -> int:
@@ -181,6 +216,14 @@ def generate_ids(model: Any, prompt_ids: Any, config: GenerateConfig, rng: Rng) 
     return generate_batch(model, [prompt_ids], config, [rng])[0]
 
 
+def stream_ids(
+    model: Any, prompt_ids: Any, config: GenerateConfig, rng: Rng
+) -> Iterator[tuple[int, float]]:
+    """What generate_ids gives, one token after another as they are drawn: (w, p(w))."""
+    steps = _drawn(model, [prompt_ids], config, [rng])
+    return ((int(ids[0]), float(p[0])) for ids, p in steps)
+
+
 def generate_batch(
     model: Any,
     prompts: Sequence[Any],
@@ -191,6 +234,16 @@ def generate_batch(
 
     rngs: one generator for each prompt, so that a text does not depend on its neighbours.
     """
+    steps = [*_drawn(model, prompts, config, rngs)]
+    ids = np.array([ids for ids, _ in steps], np.intp).reshape(-1, len(prompts))
+    p = np.array([p for _, p in steps]).reshape(-1, len(prompts))
+    return [Generated(ids[:, b], p[:, b]) for b in range(len(prompts))]
+
+
+def _drawn(
+    model: Any, prompts: Sequence[Any], config: GenerateConfig, rngs: Sequence[Rng]
+) -> Iterator[tuple[Array, Array]]:
+    """For each step the tokens (B,) that were drawn, and their p(w); prompts are checked first."""
     if not prompts:
         raise InputError("prompts are empty: give at least one")
     if len(rngs) != len(prompts):
@@ -202,14 +255,37 @@ def generate_batch(
     ids = np.zeros((len(prompts), n + config.tokens), dtype=np.intp)
     for row, prompt in zip(ids, prompts, strict=True):
         row[n - len(prompt) : n] = prompt
-    probabilities = np.zeros(ids.shape)
     read = _reader(model, padding)
-    for i in range(n, ids.shape[1]):
-        for b, logits in enumerate(read(ids[:, :i])):
-            p = next_probabilities(logits, config.temperature, config.top_k, config.top_p)
-            ids[b, i] = sample_token(p, rngs[b])
-            probabilities[b, i] = next_probabilities(logits)[ids[b, i]]
-    return [Generated(ids[b, n:], probabilities[b, n:]) for b in range(len(prompts))]
+
+    def steps() -> Iterator[tuple[Array, Array]]:
+        probabilities = np.zeros(len(rngs))
+        for i in range(n, ids.shape[1]):
+            for b, logits in enumerate(read(ids[:, :i])):
+                z = _finite(logits)
+                p = _softmax(z)
+                ids[b, i] = sample_token(_to_draw_from(z, p, config), rngs[b])
+                probabilities[b] = p[ids[b, i]]
+            yield ids[:, i].copy(), probabilities.copy()
+
+    return steps()
+
+
+def text_pieces(tokenizer: Any, before: Sequence[int], ids: Iterable[int]) -> Iterator[str]:
+    """The text of ids as they come, which follow `before`: "".join(pieces) is what they add.
+
+    A piece may wait for the token that completes a character. Few tokens back are decoded again, as
+    whether a space stands before a word depends on what it follows.
+    """
+    known = [int(i) for i in before[-AGAIN:]]
+    shown = tokenizer.decode(known)
+    for i in ids:
+        known.append(int(i))
+        text = tokenizer.decode(known)
+        if not text.endswith(UNFINISHED) or len(known) > 2 * AGAIN:
+            yield text[len(shown) :]
+            known = known[-AGAIN:]
+            shown = tokenizer.decode(known)
+    yield tokenizer.decode(known)[len(shown) :]
 
 
 def score(model: Any, ids: ArrayLike) -> Array:

@@ -21,6 +21,8 @@ from .arguments import as_ids
 from .errors import InputError
 from .unicode_text import clean_text, join_words, split_segmented, split_words
 
+# What a description may ask for that would change a text, or make its ids random.
+CHANGES = ("padding", "truncation", "dropout")
 BYTES = 256  # the symbols to start from; each merge adds one
 MAX_VOCAB = 1 << 24  # far above any language's words; E alone would have billions of numbers
 # Byte pairs are learned from runs of at most 64 characters: learning takes a time that grows with
@@ -241,11 +243,12 @@ class BytePairTokenizer(Tokenizer):
 
     kind = "byte-pairs"
     every_byte: ClassVar[bool] = True  # each of the 256 is a symbol
+    refused: ClassVar[tuple[str, ...]] = (*CHANGES, "normalizer")
 
     def __init__(self, description: str) -> None:
         """description: the JSON text in which the library keeps a tokenizer."""
         library = _library()
-        _check_description(description)
+        _check_description(description, self.refused)
         try:
             self._library = library.Tokenizer.from_str(description)
         except BaseException as error:  # Exception itself, and what Rust's panics become
@@ -316,11 +319,13 @@ class PretrainedTokenizer(BytePairTokenizer):
     """The byte pairs of a published model, which may lack bytes that its texts never had.
 
     A text with such a byte, a control character for instance, is an error: the library would drop
-    it in silence. Symbols like <|im_end|> stand for themselves in a text.
+    it in silence. So is one that the normalizer would change: decode(encode(text)) == text always.
+    Symbols like <|im_end|> stand for themselves in a text.
     """
 
     kind = "pretrained"
     every_byte = False
+    refused = CHANGES
 
     def encode(self, text: str) -> np.ndarray:
         """text -> ids (n,), integers. InputError for a character that the vocabulary lacks."""
@@ -329,6 +334,19 @@ class PretrainedTokenizer(BytePairTokenizer):
             lost = ", ".join(map(repr, self.missing(text)[:4])) or "characters"
             raise InputError(f"text has {lost}, which the vocabulary cannot write: remove it")
         return ids
+
+    def around(self) -> tuple[list[int], list[int]]:
+        """The ids that stand before every text, and those after it, by its post-processor."""
+        bare, whole = (
+            self._library.encode("a", add_special_tokens=added).ids for added in (False, True)
+        )
+        first = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+        return whole[:first], whole[first + len(bare) :]
+
+    def special(self) -> list[int]:
+        """The ids of symbols that no text is cut into, like <|im_end|>."""
+        added = self._library.get_added_tokens_decoder()
+        return [i for i, token in added.items() if token.special]
 
     def missing(self, text: str) -> list[str]:
         """The characters of a text, in order, that cannot be written."""
@@ -417,12 +435,8 @@ def _checked_max_vocab(max_vocab: Any, least: int) -> int:
     return number
 
 
-# What a description may ask for that would change a text, or make its ids random.
-CHANGES = ("padding", "truncation", "normalizer", "dropout")
-
-
-def _check_description(description: Any) -> None:
-    """That this is the JSON of byte pairs alone, so that decode(encode(text)) == text."""
+def _check_description(description: Any, refused: Sequence[str]) -> None:
+    """That this is the JSON of byte pairs, without what is refused."""
     try:
         parts = json.loads(description)
     except (TypeError, ValueError, RecursionError) as error:
@@ -431,7 +445,7 @@ def _check_description(description: Any) -> None:
         raise InputError("this describes no byte-pair tokenizer: it has no model")
     if parts["model"].get("type", "BPE") != "BPE":
         raise InputError(f"its model must be BPE, byte pairs, not {parts['model']['type']!r}")
-    for name in CHANGES:
+    for name in refused:
         if (parts | parts["model"]).get(name) is not None:
             raise InputError(f"a byte-pair tokenizer must change no text, but has a {name}")
 

@@ -28,6 +28,7 @@ from numpylm.course.problems import (
     one_matrix,
     outgrowing,
     reading,
+    real_model,
     repairs,
     rewarding,
     transferring,
@@ -254,6 +255,26 @@ RIGHT = {
         lambda shows: (lambda p: -(p * log(p + (p == 0)) + (1 - p) * log(1 - p + (p == 1))))(
             shows.sum(axis=0) / len(shows)
         ),
+    ],
+    real_model.PARAMETERS: [
+        lambda V, C, L, H, G, F: C * (V + 1 + L * (2 + C + 3 * F + (H + 2 * G) * (C // H))),
+        lambda V, C, L, H, G, F: V * C + C + sum(
+            C * C + 2 * C * G * C / H + C * C + C * 2 * F + F * C + C + C for _ in range(L)),
+        lambda V, C, L, H, G, F: sum([
+            V * C, *[C + C * (H * (C // H) + 2 * G * (C // H)) + C**2] * L,
+            *[C + C * 2 * F + F * C] * L, C]),
+    ],
+    real_model.PREVIOUS: [
+        lambda a: np.mean([a[t, t - 1] for t in range(1, len(a))]),
+        lambda a: np.trace(a, offset=-1) / (len(a) - 1),
+        lambda a: a[np.arange(1, len(a)), np.arange(len(a) - 1)].mean(),
+    ],
+    real_model.LENS: [
+        lambda h, gain, E, eps: np.einsum(
+            "tc,vc->tv", h * gain / np.sqrt(np.mean(h**2, -1, keepdims=True) + eps), E),
+        lambda h, gain, E, eps: [
+            E @ (gain * row / math.sqrt(row @ row / len(row) + eps)) for row in h],
+        lambda h, gain, E, eps: (h @ (gain * E).T) / np.sqrt((h**2).mean(axis=1) + eps)[:, None],
     ],
     long_texts.SCORES: [
         lambda T, N: N * N * (T // N) * (T // N + 1) // 2,
@@ -703,6 +724,33 @@ WRONG = {
         (lambda shows: shows.var(axis=0), "variance"),
         (lambda shows: -(p := shows.mean(0)) * log(p) - (1 - p) * log(1 - p), "0 log 0"),
         (lambda shows: int(finding.WORTH.solution(shows).argmax()), "best question"),
+    ],
+    real_model.PARAMETERS: [
+        (lambda V, C, L, H, G, F: V * C + L * (4 * C * C + 3 * C * F + 2 * C) + C, "for each head"),
+        (lambda V, C, L, H, G, F: real_model.PARAMETERS.solution(V, C, L, H, G, F) + V * C,
+         "counted twice"),
+        (lambda V, C, L, H, G, F: V * C + L * (C * (H + 2 * G) * C // H + C * C + 3 * C * F),
+         "gains"),
+        (lambda V, C, L, H, G, F: C + V * C + L * (
+            C * (H + 2 * G) * C // H + C * C + 2 * C * F + 2 * C), "three"),
+        (lambda V, C, L, H, G, F: V * C + C * (H + 2 * G) * C // H + C * C + 3 * C * F + 3 * C,
+         "one block"),
+    ],
+    real_model.PREVIOUS: [
+        (lambda a: np.trace(a) / len(a), "one below"),
+        (lambda a: np.trace(a, offset=-1), "sum"),
+        (lambda a: np.trace(a, offset=-1) / len(a), "T − 1"),
+        (lambda a: np.trace(a, offset=1) / (len(a) - 1), "above"),
+        (lambda a: np.mean([a[t, 0] for t in range(1, len(a))]), "first token"),
+    ],
+    real_model.LENS: [
+        (lambda h, gain, E, eps: h @ E.T, "norm is missing"),
+        (lambda h, gain, E, eps: h / np.sqrt((h * h).mean(-1, keepdims=True) + eps) @ E.T,
+         "gain"),
+        (lambda h, gain, E, eps: gain * h / np.sqrt((h * h).mean(-1, keepdims=True)) @ E.T, "eps"),
+        (lambda h, gain, E, eps: gain * h / np.sqrt((h * h).mean() + eps) @ E.T, "over all rows"),
+        (lambda h, gain, E, eps: real_model.LENS.solution(
+            h - h.mean(-1, keepdims=True), gain, E, eps), "mean is subtracted"),
     ],
     long_texts.SCORES: [
         (lambda T, N: T**2, "whole square"),

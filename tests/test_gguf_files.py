@@ -106,7 +106,7 @@ def test_a_file_of_whole_numbers_comes_back_to_the_bit(tmp_path, model, byte_pai
     np.testing.assert_allclose(
         loaded.model.forward(IDS)[0], model.forward(IDS)[0], rtol=1e-4, atol=1e-4
     )
-    assert loaded.end_id == 2 and loaded.chat == ""
+    assert loaded.end_ids == (2,) and loaded.begin_ids == () and loaded.chat == ""
 
 
 @pytest.mark.parametrize(

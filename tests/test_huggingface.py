@@ -424,12 +424,52 @@ def test_a_weight_of_bert_that_is_not_turned_is_seen_by_its_shape(bert):
 
 
 def test_numbers_that_numpy_lacks_are_named(gpt):
-    header = {"transformer.ln_f.bias": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}
-    text = json.dumps(header).encode()
+    kind = {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}
+    text = json.dumps({"transformer.ln_f.bias": kind}).encode()
     path = gpt / "model.safetensors"
-    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(2))
-    with pytest.raises(InputError, match=r"tensor transformer.ln_f.bias is BF16; save it in float"):
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(1))
+    with pytest.raises(InputError, match=r"tensor transformer.ln_f.bias is F8_E4M3; save it in"):
         from_pretrained(gpt)
+
+
+@pytest.mark.parametrize("kind", [GPT, Llama, BERTForClass])
+def test_bfloat16_is_read_as_the_float32_that_it_stands_for(tmp_path, kind):
+    """The upper 16 bits of every number; one tensor stays float32, and lies between the others."""
+    save_pretrained(a_model(kind, np.float32), tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    header, data, due = {}, b"", {}
+    for n, (name, array) in enumerate(tensors.items()):
+        upper = array.view(np.uint32) >> 16
+        part = array.tobytes() if n == 3 else upper.astype("<u2").tobytes()
+        due[name] = array if n == 3 else (upper << 16).view(np.float32)
+        places = [len(data), len(data) + len(part)]
+        kept = {"dtype": "F32" if n == 3 else "BF16", "shape": array.shape, "data_offsets": places}
+        header[name], data = kept, data + part
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    whole = len(text).to_bytes(8, "little") + text + data
+    (tmp_path / "model.safetensors").write_bytes(whole)
+    found = from_pretrained(tmp_path).model
+    save_file(due, tmp_path / "model.safetensors", {"format": "pt"})
+    np.testing.assert_array_equal(found.params.flat, from_pretrained(tmp_path).model.params.flat)
+    close(found.params.flat, a_model(kind).params.flat, 2**-7)
+    (tmp_path / "model.safetensors").write_bytes(whole[:-1])
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        from_pretrained(tmp_path)
+
+
+def test_bfloat16_of_pytorch_is_read(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file as save_there
+
+    save_pretrained(a_model(GPT, np.float32), tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    theirs = {name: torch.tensor(array).bfloat16() for name, array in tensors.items()}
+    save_there(theirs, tmp_path / "model.safetensors", {"format": "pt"})
+    found = from_pretrained(tmp_path).model
+    np.testing.assert_array_equal(
+        found.params["E"], theirs["transformer.wte.weight"].float().numpy()
+    )
 
 
 @pytest.mark.parametrize("kept", [0, 7, 500, -1])

@@ -208,7 +208,7 @@ def test_ctrl_c_outside_of_training_is_one_line_too(call, folder, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("numpylm.sampling.generate_ids", interrupted)
+    monkeypatch.setattr("numpylm.sampling.stream_ids", interrupted)
     code, _, err = call("generate", folder, "--prompt", "coin")
     assert code == 130 and err == "numpylm: interrupted; what was saved is whole\n"
 

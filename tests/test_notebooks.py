@@ -14,6 +14,7 @@ from numpylm.course.notebook_files import (
     committed,
     dumps,
     execute,
+    lacking,
     notebooks_in,
     read,
     refresh,
@@ -78,6 +79,8 @@ def offline(tmp_path, monkeypatch):
 @pytest.mark.notebooks
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_notebook_runs_to_its_end_and_says_what_is_committed(path, offline):
+    if absent := lacking(read(path)):
+        pytest.skip(f"needs {', '.join(absent)}")
     assert texts(execute(path)) == texts(read(path))
 
 
@@ -258,6 +261,16 @@ def test_assertions_do_not_stand_in_the_readers_face(path):
         for node in ast.parse(re.sub(r"^%.*", "", "".join(cell["source"]), flags=re.M)).body
     ]
     assert not [ast.unparse(node) for node in top if isinstance(node, ast.Assert)]
+
+
+def test_a_notebook_whose_packages_are_absent_is_left_as_it_is(tmp_path, capsys):
+    path = write(tmp_path / "n.ipynb", "1 / 0")
+    notebook = read(path)
+    notebook["cells"][0]["metadata"]["tags"] = ["needs json no_such_package"]
+    path.write_text(dumps(committed(notebook)), encoding="utf-8")
+    assert lacking(read(path)) == ["no_such_package"]
+    assert main(["notebooks", str(tmp_path)]) == 0
+    assert "as it needs no_such_package" in capsys.readouterr().out
 
 
 def test_a_folder_without_notebooks_and_a_file_that_is_none_are_named(tmp_path, capsys):

@@ -48,7 +48,8 @@ PARTS = {  # the reading order
     "Behind the gradient check": "callables gradient_verdicts gradient_questions "
     "gradient_of_models gradient_evidence gradient_judge gradient_hidden",
     "Several workers": "parallel processes allocator",
-    "To and from Hugging Face": "huggingface huggingface_layouts gguf_files sentence_embeddings",
+    "To and from Hugging Face": "chat huggingface huggingface_layouts huggingface_text gguf_files "
+    "pretrained sentence_embeddings",
     "Pictures and the command line": "figures labels drawings commands course_commands __main__",
     "Is it right?": "checks checks.gradient_cases checks.second_formulas "
     "checks.second_formulas_llama checks.second_formulas_objectives checks.dual_numbers "
@@ -75,7 +76,8 @@ PARTS = {  # the reading order
     "course.problems.learning course.problems.repairs course.problems.writing "
     "course.problems.reading course.problems.translating course.problems.listing "
     "course.problems.outgrowing course.problems.llama course.problems.finding "
-    "course.problems.long_texts course.problems.transferring course.problems.rewarding "
+    "course.problems.long_texts course.problems.real_model "
+    "course.problems.transferring course.problems.rewarding "
     "course.ladder course.heads "
     "course.induction course.bug course.bug_symptoms course.bug_functions course.bug_reasons "
     "course.bug_levels course.schematics course.course_figures course.notebook_files "

@@ -10,6 +10,7 @@ folded for the reader, and run here as code.
 import json
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any
@@ -23,6 +24,7 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 SOLUTIONS = Path("teachers/solutions")  # from the folder of the project
+NEEDS = "needs "  # begins the tag of a cell that names packages which are optional
 VARIES = "varies"  # the tag of a cell whose output differs between machines
 CLAIMS = "claims"  # the tag of a Markdown cell whose Python holds what the text says
 
@@ -44,6 +46,13 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a notebook: {error}") from error
     result: dict[str, Any] = notebook
     return result
+
+
+def lacking(notebook: dict[str, Any]) -> list[str]:
+    """The packages that a notebook needs, by the tag `needs …` of a cell, and that are absent."""
+    tags = [tag for cell in notebook["cells"] for tag in cell["metadata"].get("tags", [])]
+    needed = [name for tag in tags if tag.startswith(NEEDS) for name in tag.split()[1:]]
+    return [name for name in needed if find_spec(name) is None]
 
 
 def execute(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ listing           targets, loss and size of the article's listing
 llama             the size of a row, a turned pair, what a cache holds
 finding           a factor, the candidates that remain, what a question is worth
 long_texts        scores made, a sum in one pass, weights made again
+real_model        parameters of a real model, a head that reads back, the logit lens
 transferring      what a bigram costs, the share that is trained, a merged matrix
 rewarding         advantages in a group, an estimate of KL, the best value
 outgrowing        averages over workers, foreign weights, the work of a step
