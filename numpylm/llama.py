@@ -237,7 +237,8 @@ class Llama(Model):
         last tokens.
         """
         p, config, ids = self.params, self.config, as_texts(ids)
-        positions, mask = past.place(ids.shape)
+        positions, may_look = past.place(ids.shape)
+        mask = None if may_look.all() else may_look  # one new token may look at everything
         turn = self._turn(positions)
         h, _ = ops.embedding_forward(p["E"], ids)
         h = watched(watch, "embedding", h)

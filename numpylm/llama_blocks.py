@@ -212,7 +212,8 @@ def gated_feed_forward_forward(
     if w_in.shape[-1] % 2:
         raise InputError(f"gated_feed_forward: w_in {w_in.shape} must be (C, 2 F): gate, content")
     hidden, to_hidden = ops.linear_forward(x, w_in)
-    g, up = np.split(hidden, 2, axis=-1)
+    F = hidden.shape[-1] // 2
+    g, up = hidden[..., :F], hidden[..., F:]
     gate, silu = silu_forward(g)
     y, out = ops.linear_forward(gate * up, w_out)
     return y, GatedFeedForwardCache(to_hidden, silu, gate, up, out)
@@ -380,7 +381,7 @@ def grouped_self_attention_cached(
     heads: int,
     groups: int,
     turn: Rotation,
-    mask: Array,
+    mask: Array | None,
     past: KeyValueCache,
     layer: int,
 ) -> Array:
@@ -398,7 +399,8 @@ def rotated_qkv(qkv: Array, heads: int, groups: int, turn: Rotation) -> tuple[Ar
     if qkv.shape[-1] % parts:
         raise InputError(f"w_qkv must have (heads + 2 groups) D columns, not {qkv.shape[-1]}")
     D = qkv.shape[-1] // parts
-    q, k, v = np.split(qkv, [heads * D, (heads + groups) * D], axis=-1)
+    A, K = heads * D, groups * D
+    q, k, v = qkv[..., :A], qkv[..., A : A + K], qkv[..., A + K :]
     return _turn_heads(q, heads, turn), _turn_heads(k, groups, turn), v
 
 

@@ -78,7 +78,7 @@ PARTS = {  # the reading order
     "course.problems.outgrowing course.problems.llama course.problems.finding "
     "course.problems.long_texts course.problems.real_model "
     "course.problems.transferring course.problems.rewarding "
-    "course.ladder course.heads "
+    "course.ladder course.heads course.llama_parts "
     "course.induction course.bug course.bug_symptoms course.bug_functions course.bug_reasons "
     "course.bug_levels course.schematics course.course_figures course.notebook_files "
     "course.links course.grading course.grading_worker",

@@ -182,7 +182,7 @@ GATED = [
         (
             "silu on the content",
             "silu is on u, and g is the plain factor",
-            edit("g, up = np.split(", "up, g = np.split("),
+            edit("g, up = hidden[", "up, g = hidden["),
         ),
     ),
 ]
