@@ -127,7 +127,6 @@ def markdown(text: str, owner: str) -> str:
     ids = [slug(words) for _, words in headings(text)]
     html = re.sub(r"<h(\d)>", lambda m: f'<h{m[1]} id="{ids.pop(0)}">', html)
     html = re.sub(r'href="(?:\.\./)?(\w+)\.ipynb"', r'href="notebook_\1.html"', html)
-    html = re.sub(r'href="solutions/(\w+)\.ipynb"', r'href="solution_\1.html"', html)
     html = re.sub(
         r'href="\.\./numpylm/([\w/]+)\.py"',
         lambda m: f'href="{page_of(m[1].replace("/", "."))}"',
