@@ -98,25 +98,29 @@ class Adapted:
 
     def merged(self) -> Any:
         """The model with W + scale u v in place of each W: a plain model, as large as before."""
-        twin = self.model.astype(self.params.flat.dtype)
+        return self._merged()[0]
+
+    def _merged(self) -> tuple[Any, dict[str, Cache]]:
+        """The merged model, and for each name the cache of F43."""
+        twin, caches = self.model.astype(self.params.flat.dtype), {}
         for name in self.names:
-            twin.params[name] = self._merge(name)[0]
+            twin.params[name], caches[name] = self._merge(name)
         for name in self.whole:
             twin.params[name] = self.params[name]
-        return twin
+        return twin, caches
 
     def loss(self, *batch: Any, **named: Any) -> tuple[Any, Any]:
         """The loss of the merged model."""
-        twin = self.merged()
+        twin, caches = self._merged()
         loss, cache = twin.loss(*batch, **named)
-        return loss, (twin, cache)
+        return loss, (twin, cache, caches)
 
     def loss_backward(self, cache: Any, dL: float = 1.0) -> Parameters:
         """The model's own gradients dW', and from each the two of F43."""
-        twin, model_cache = cache
+        twin, model_cache, caches = cache
         grads, of_model = self.params.like(), twin.loss_backward(model_cache, dL)
         for name in self.names:
-            _, du, dv = low_rank_backward(of_model[name], self._merge(name)[1])
+            _, du, dv = low_rank_backward(of_model[name], caches[name])
             grads[f"{name}.u"], grads[f"{name}.v"] = du, dv
         for name in self.whole:
             grads[name] = of_model[name]

@@ -87,8 +87,9 @@ def answer_targets(ids: ArrayLike, prompts: ArrayLike, padding: int | None = Non
     counted = places >= np.broadcast_to(m, len(ids))[:, None]
     if padding is not None:
         counted &= ids[:, 1:] != padding
-    if m.min() < 1 or not counted.any(axis=1).all():
-        n = int(np.argmin(counted.any(axis=1)))
+    wrong = (m < 1) | ~counted.any(axis=1)
+    if wrong.any():
+        n = int(np.argmax(wrong))
         raise InputError(
             f"text {n} has {ids.shape[1]} tokens with its padding, and its prompt has "
             f"{np.broadcast_to(m, len(ids))[n]}: a prompt has at least 1, and an answer follows it"

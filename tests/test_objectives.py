@@ -200,6 +200,7 @@ ONE = np.zeros(2)
         (lambda: o.answer_targets([1, 2], 1), "must be texts"),
         (lambda: o.answer_targets([[1, 2], [1, 2]], [1, 2]), "text 1 has 2 tokens .* prompt has 2"),
         (lambda: o.answer_targets([[1, 2]], 0), "a prompt has at least 1"),
+        (lambda: o.answer_targets([[1, 2], [1, 2]], [1, 0]), "text 1 has .* its prompt has 0"),
         (lambda: o.answer_targets([[1, 2]], [1, 1]), "one number, or one for each text"),
         (lambda: o.policy_gradient_forward(ONE, [1.0]), "advantages must be finite numbers"),
         (lambda: o.policy_gradient_forward(ONE, [1.0, np.nan]), "advantages must be finite"),

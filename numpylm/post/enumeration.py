@@ -26,6 +26,7 @@ from ..objectives import (
     text_logp_forward,
 )
 from ..ops import IGNORE
+from .rollouts import rows_of
 
 Reward = Callable[[Array, Array], float]  # of a prompt, and of a text without what follows its stop
 
@@ -92,11 +93,8 @@ def make_game(
 def log_probabilities(model: Any, game: Game) -> tuple[Array, Any]:
     """ℓ (P, M) of every text after every prompt, and a cache for `towards_parameters`."""
     P, M = len(game.prompts), len(game.texts)
-    s = game.prompts.shape[1]
-    rows = np.concatenate([np.repeat(game.prompts, M, axis=0), np.tile(game.texts, (P, 1))], axis=1)
-    targets = rows[:, 1:].copy()
-    targets[:, : s - 1] = IGNORE
-    logits, cache = model.forward(np.where(rows == IGNORE, 0, rows)[:, :-1])
+    ids, targets = rows_of(np.repeat(game.prompts, M, axis=0), np.tile(game.texts, (P, 1)))
+    logits, cache = model.forward(ids)
     logp, logp_cache = text_logp_forward(logits, targets)
     return logp.reshape(P, M), (model, cache, logp_cache)
 

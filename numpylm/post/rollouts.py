@@ -163,8 +163,7 @@ class Rollouts:
         self.length, self.stop = length, stop
         self.reference = frozen(model) if reference is None else reference
         require_same_words(model, self.reference)
-        if config.group == 1 and (config.baseline != "none" or config.deviation):
-            group_advantages([0.0], config.baseline, config.deviation)  # says what to do
+        group_advantages(np.zeros(config.group), config.baseline, config.deviation)  # may refuse
         self.mean_reward, self.kl, self.silent, self.drawn = 0.0, 0.0, 0.0, 0
 
     def __call__(self, rng: Rng) -> dict[str, Array]:

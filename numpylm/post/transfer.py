@@ -122,10 +122,10 @@ def _next_words(model: Any, config: TransferConfig, rng: Rng, halves: bool) -> N
     train(model, batch, config.pretrain_steps, progress=False, rng=rng)
 
 
-def _read_by_one_matrix(model: Any, ids: Array) -> Array:
-    """The contexts c_i, averaged over the sentence."""
+def _read(model: Any, ids: Array, place: str) -> Array:
+    """What flows at a place of the model, averaged over the sentence."""
     seen: list[Array] = []
-    model.forward(ids, watch=lambda name, x: seen.append(x) if name == "attention" else None)
+    model.forward(ids, watch=lambda name, x: seen.append(x) if name == place else None)
     mean: Array = seen[0].mean(axis=-2)
     return mean
 
@@ -133,14 +133,6 @@ def _read_by_one_matrix(model: Any, ids: Array) -> Array:
 def _gpt(config: TransferConfig, rng: Rng) -> GPT:
     sizes: dict[str, Any] = {"layers": 2, "heads": 2, "width": config.width, "init_std": 0.1}
     return GPT(vocab_size=VOCABULARY, context_length=10, rng=rng, **sizes)
-
-
-def _read_by_gpt(model: Any, ids: Array) -> Array:
-    """What the last block makes of every word, averaged over the sentence."""
-    seen: list[Array] = []
-    model.forward(ids, watch=lambda name, x: seen.append(x) if name == "norm" else None)
-    mean: Array = seen[0].mean(axis=-2)
-    return mean
 
 
 def _tuned_gpt(
@@ -216,10 +208,16 @@ KINDS = {
         False,
         _one_matrix,
         lambda m, c, r: _next_words(m, c, r, False),
-        _read_by_one_matrix,
+        lambda m, ids: _read(m, ids, "attention"),  # the contexts c_i
         None,
     ),
-    "gpt": Kind(True, _gpt, lambda m, c, r: _next_words(m, c, r, True), _read_by_gpt, _tuned_gpt),
+    "gpt": Kind(
+        True,
+        _gpt,
+        lambda m, c, r: _next_words(m, c, r, True),
+        lambda m, ids: _read(m, ids, "norm"),
+        _tuned_gpt,
+    ),
     "bert": Kind(True, _bert, _hidden_words, _read_by_bert, _tuned_bert),
 }
 
