@@ -242,7 +242,6 @@ def test_each_step_lights_its_formula_its_line_and_its_numbers(site):
 # ---- the site --------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="one of the newest pages does not, which is to be found")
 def test_every_page_fits_its_window_and_does_not_complain(site, folder):
     for path in sorted(folder.glob("*.html")):
         browser = site(path.name)
